@@ -1,0 +1,64 @@
+# All commands of the project. `make demo` and `make test` need nothing but a machine like the README's; they install
+# what they use into .tools, .venv and the user's cache, and the Debian packages that tests/cluster/debian.py lists.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+PYTHON := .venv/bin/python
+CLUSTER := $(PYTHON) -m tests.cluster
+PYTEST := $(PYTHON) -m pytest
+
+.PHONY: help setup demo test test-fast lint generate lock bench cluster down kubeconfig urls
+
+help: ## Show the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(UV):
+	@python3 -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: requirements.lock pyproject.toml | $(UV)
+	@test -x $(PYTHON) || $(UV) venv --quiet --python python3 .venv
+	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: .venv/.ready ## Install the Python environment
+
+demo: setup ## Start a cluster, install the operator, build two packages, install one with dnf
+	@$(PYTHON) -m tests.demo
+
+test: setup lint ## Everything: lint, unit and model, integration, end to end on the real node
+	@$(PYTEST) tests/unit tests/model --timeout 5
+	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/e2e
+
+test-fast: setup lint ## What needs no cluster
+	@$(PYTEST) tests/unit tests/model --timeout 5
+
+lint: setup ## ruff, mypy, import-linter, generated files
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy
+	@.venv/bin/mypy tests
+	@.venv/bin/lint-imports --no-logo
+
+generate: setup ## Write the CRDs from the models
+	@$(PYTHON) -m copr_operator.api.crd crds
+
+lock: | $(UV) ## Renew requirements.lock within pyproject.toml's bounds
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--group dev pyproject.toml --output-file requirements.lock
+
+cluster: setup ## Start the local node cluster
+	@$(CLUSTER) up --profile node
+
+down: setup ## End everything that demo, test and cluster started
+	@$(CLUSTER) down --all
+
+kubeconfig: setup ## Print the path of the node cluster's kubeconfig
+	@$(CLUSTER) kubeconfig --profile node
+
+urls: setup ## Print the addresses of the demo's services
+	@$(PYTHON) -m tests.demo urls

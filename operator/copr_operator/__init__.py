@@ -1,0 +1,3 @@
+"""Fedora Copr's build service as Kubernetes resources."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,218 @@
+"""Generates the CustomResourceDefinitions from the models: `python -m copr_operator.api.crd DIRECTORY` writes them.
+
+A structural schema knows no $ref, no anyOf-with-null and no titles, so pydantic's JSON schema is flattened: references
+are put in place, an optional field is one that is not required, and a nested model without required fields defaults to
+`{}` so that the API server fills in its defaults.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from copr_operator.api.build import BuildSpec, BuildStatus
+from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.common import ApiModel
+from copr_operator.api.project import ProjectSpec, ProjectStatus
+
+GROUP = "copr-operator.dev"
+VERSION = "v1alpha1"
+MACRO_KEYS = "self.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]{2,63}$'))"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind: its models and how kubectl shows it."""
+
+    kind: str
+    plural: str
+    short_names: tuple[str, ...]
+    description: str
+    spec: type[ApiModel]
+    status: type[ApiModel] | None = None
+    columns: tuple[tuple[str, str, str, int], ...] = ()
+    """Printer columns: (name, type, JSON path, priority)."""
+    selectable: tuple[str, ...] = field(default=())
+    """JSON paths usable in --field-selector (at most 8; only = and !=)."""
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+
+KINDS = (
+    Kind(
+        kind="CoprBuild",
+        plural="coprbuilds",
+        short_names=("cb",),
+        description="One build: a source becomes an SRPM, that becomes RPMs in each chroot, those a DNF repository.",
+        spec=BuildSpec,
+        status=BuildStatus,
+        columns=(
+            ("Id", "integer", ".status.id", 0),
+            ("Project", "string", ".spec.project", 0),
+            ("Package", "string", ".status.source.package.name", 0),
+            ("Version", "string", ".status.source.package.version", 0),
+            ("State", "string", ".status.state", 0),
+            ("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Owner", "string", ".spec.owner", 1),
+            ("Source", "string", ".spec.source.type", 1),
+            ("Message", "string", ".status.failure.message", 1),
+        ),
+        selectable=(
+            ".spec.owner", ".spec.project", ".status.state", ".status.id", ".status.source.package.name",
+        ),
+    ),
+    Kind(
+        kind="CoprProject",
+        plural="coprprojects",
+        short_names=("cproj",),
+        description="A named set of DNF repositories, one a chroot, and the settings its builds start from.",
+        spec=ProjectSpec,
+        status=ProjectStatus,
+        columns=(
+            ("Owner", "string", ".spec.owner", 0),
+            ("Name", "string", ".spec.name", 0),
+            ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+            ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Repository", "string", ".status.repoURL", 1),
+        ),
+        selectable=(".spec.owner", ".spec.name"),
+    ),
+    Kind(
+        kind="CoprChroot",
+        plural="coprchroots",
+        short_names=("cchroot",),
+        description="What a chroot name such as fedora-43-x86_64 means. Read in the installation's namespace only.",
+        spec=ChrootSpec,
+        columns=(
+            ("Chroot", "string", ".spec.name", 0),
+            ("Arch", "string", ".spec.arch", 0),
+            ("Enabled", "boolean", ".spec.enabled", 0),
+            ("Image", "string", ".spec.image", 1),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+        ),
+        selectable=(".spec.name",),
+    ),
+)  # fmt: skip
+
+
+def structural(model: type[ApiModel], description: str) -> dict[str, Any]:
+    """The model as a structural OpenAPI v3 schema."""
+    schema = model.model_json_schema(by_alias=True)
+    definitions = schema.pop("$defs", {})
+    result = _flatten(schema, definitions)
+    result["description"] = description
+    return result
+
+
+def _flatten(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    node = dict(node)
+    if "$ref" in node:
+        target = definitions[node.pop("$ref").removeprefix("#/$defs/")]
+        node = {**target, **node}  # the field's own description wins over the model's
+    if "anyOf" in node:
+        (variant,) = (v for v in node.pop("anyOf") if v.get("type") != "null")
+        resolved = definitions[variant["$ref"].removeprefix("#/$defs/")] if "$ref" in variant else variant
+        node = {**resolved, **node}
+    node.pop("title", None)
+    if node.get("default", ...) is None:
+        node.pop("default")
+    if "const" in node:
+        node["enum"] = [node.pop("const")]
+    node.pop("propertyNames", None)
+    if "patternProperties" in node:  # keys with a pattern: structural schemas check keys by CEL only
+        (values,) = node.pop("patternProperties").values()
+        node["additionalProperties"] = values
+        node.setdefault("x-kubernetes-validations", []).append(
+            {"rule": MACRO_KEYS, "message": "a macro's name has 3 to 64 letters, digits and underscores, without the %"}
+        )
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            node[key] = _flatten(node[key], definitions)
+    if "properties" in node:
+        node["properties"] = {name: _flatten(value, definitions) for name, value in node["properties"].items()}
+    if node.get("type") == "integer":
+        node["format"] = "int64"
+    return node
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """The CustomResourceDefinition of one kind."""
+    properties = {
+        "apiVersion": {"type": "string", "description": "Version of the schema of this object."},
+        "kind": {"type": "string", "description": "Kind of this object."},
+        "metadata": {"type": "object"},
+        "spec": structural(kind.spec, "What is wanted."),
+    }
+    if kind.status is not None:
+        properties["status"] = structural(kind.status, "What is; written by the operator only.")
+    version: dict[str, Any] = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": kind.description,
+                "required": ["spec"],
+                "properties": properties,
+            }
+        },
+        "additionalPrinterColumns": [
+            {"name": name, "type": kind_, "jsonPath": path, "priority": priority}
+            for name, kind_, path, priority in kind.columns
+        ],
+        "selectableFields": [{"jsonPath": path} for path in kind.selectable],
+    }
+    if kind.status is not None:
+        version["subresources"] = {"status": {}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.singular,
+                "shortNames": list(kind.short_names),
+                "categories": ["copr"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+HEADER = "# Generated by `make generate` from operator/copr_operator/api; do not edit.\n"
+
+
+def render(kind: Kind) -> str:
+    return HEADER + yaml.safe_dump(definition(kind), sort_keys=False, width=120, allow_unicode=True)
+
+
+def file_name(kind: Kind) -> str:
+    return f"{GROUP}_{kind.plural}.yaml"
+
+
+def write_all(directory: Path) -> list[Path]:
+    """Writes one file a kind into `directory` and returns their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for kind in KINDS:
+        path = directory / file_name(kind)
+        path.write_text(render(kind), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_all(Path(sys.argv[1])):
+        print(written)

@@ -1,0 +1,129 @@
+"""`copr-operator`: controller, backend, the agents of build pods, and what users need beside kubectl.
+
+Every option can be given in the environment: COPR_<COMMAND>_<OPTION>. Commands import what they need only when they
+run: an agent in a build pod must start fast.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from copr_operator import __version__
+
+_LOG_OPTIONS = (
+    click.option("--log-level", default="info", show_default=True, help="debug, info, warning or error."),
+    click.option(
+        "--log-format", type=click.Choice(["json", "plain"]), default="json", show_default=True, help="json or plain."
+    ),
+)
+
+
+@click.group(context_settings={"auto_envvar_prefix": "COPR", "show_default": True})
+@click.version_option(__version__)
+def main() -> None:
+    """Fedora Copr's build service as Kubernetes resources."""
+
+
+@main.command()
+@click.option("--namespace", required=True, help="The installation's own namespace (CoprChroots, Lease, id counter).")
+@click.option("--watch", "watched", multiple=True, help="Namespace to look after; repeatable. None: all namespaces.")
+@click.option("--operator-image", required=True, help="Image of the trusted containers in build pods.")
+@click.option("--source-image", required=True, help="Image in which SRPMs are made.")
+@click.option("--backend-url", required=True, help="Backend as build pods reach it.")
+@click.option("--backend-control-url", default="", help="Backend as the controller reaches it; default: --backend-url.")
+@click.option("--results-url", default="", help="Backend as people reach it; default: --backend-url.")
+@click.option(
+    "--backend-token-file",
+    type=click.Path(path_type=Path),
+    default=Path("/var/run/secrets/copr-backend/token"),
+    help="Token for the backend.",
+)
+@click.option(
+    "--backend-ca-file", type=click.Path(path_type=Path), default=None, help="CA bundle for the backend's TLS."
+)
+@click.option("--backend-ca-config-map", default=None, help="ConfigMap with ca.crt in each build namespace.")
+@click.option("--image-pull-policy", default="IfNotPresent", help="imagePullPolicy of build pods.")
+@click.option("--source-cpu-request", default="250m", help="CPU request of the source container.")
+@click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
+@click.option("--workers", default=16, help="Objects reconciled at the same time.")
+@click.option("--resync-seconds", default=600.0, help="Seconds between two full LISTs.")
+@click.option("--liveness-port", default=8080, help="Port of /healthz; 0: none.")
+@click.option("--metrics-port", default=8081, help="Port of /metrics; 0: none.")
+@_LOG_OPTIONS[0]
+@_LOG_OPTIONS[1]
+def controller(
+    namespace: str,
+    watched: tuple[str, ...],
+    operator_image: str,
+    source_image: str,
+    backend_url: str,
+    backend_control_url: str,
+    results_url: str,
+    backend_token_file: Path,
+    backend_ca_file: Path | None,
+    backend_ca_config_map: str | None,
+    image_pull_policy: str,
+    source_cpu_request: str,
+    kubeconfig: str | None,
+    workers: int,
+    resync_seconds: float,
+    liveness_port: int,
+    metrics_port: int,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Reconcile CoprBuilds and CoprProjects. One is active at a time; others wait for its Lease."""
+    from copr_operator import logs
+    from copr_operator.controller.main import serve
+    from copr_operator.controller.reconciler import current_id, current_key
+    from copr_operator.controller.settings import ControllerSettings
+    from copr_operator.core.config import OperatorConfig
+
+    logs.configure(log_level, log_format, {"key": current_key, "build": current_id})
+    operator = OperatorConfig(
+        namespace=namespace,
+        operator_image=operator_image,
+        source_image=source_image,
+        backend_url=backend_url.rstrip("/"),
+        results_url=(results_url or backend_url).rstrip("/"),
+        image_pull_policy=image_pull_policy,
+        backend_ca_config_map=backend_ca_config_map,
+        source_cpu_request=source_cpu_request,
+    )
+    settings = ControllerSettings(
+        operator=operator,
+        namespaces=watched,
+        kubeconfig=kubeconfig,
+        backend_control_url=backend_control_url,
+        backend_token_file=backend_token_file,
+        backend_ca_file=backend_ca_file,
+        workers=workers,
+        resync_seconds=resync_seconds,
+        liveness_port=liveness_port or None,
+        metrics_port=metrics_port or None,
+    )
+    told_to_stop = asyncio.run(serve(settings))
+    sys.exit(0 if told_to_stop else 1)
+
+
+@main.group()
+def agent() -> None:
+    """The trusted containers of build pods."""
+
+
+@agent.command()
+def fetch() -> None:
+    """Bring the inputs into the pod."""
+    from copr_operator.builder.agent import fetch
+
+    sys.exit(fetch.main())
+
+
+@agent.command()
+def collect() -> None:
+    """Follow the log, then store the results."""
+    from copr_operator.builder.agent import collect
+
+    sys.exit(collect.main())

@@ -1,0 +1,268 @@
+"""Carries out the actions of plans; the only writer of our kinds and Jobs, with one 404/409 policy for all of them."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from copr_operator.api.common import ApiModel
+from copr_operator.controller.backend import BackendClient, BackendError
+from copr_operator.controller.store import Store
+from copr_operator.core import actions, manifests, names
+from copr_operator.core import project as project_plan
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import (
+    BuildView,
+    Observed,
+    ProjectView,
+    Refusal,
+    build_view,
+    controller_of,
+    job_view,
+    project_view,
+)
+from copr_operator.core.patch import merge_patch
+from copr_operator.core.wire import RemoveBuildRequest
+from copr_operator.kube import paths
+from copr_operator.kube.client import ApiError, KubeClient
+
+log = logging.getLogger(__name__)
+
+BACKEND_PAUSE = 10.0
+"""Seconds for which a backend that did not answer is not asked again for the same thing."""
+PARALLEL_WRITES = 8
+
+
+@dataclass
+class _Note:
+    """What the backend said of one object, and until when that counts."""
+
+    message: str
+    until: float
+
+
+class StaleError(Exception):
+    """Someone else changed the object since it was read: look again."""
+
+
+class Executor:
+    """Actions of builds and projects. What it learns on the way (refusals, answers of the backend) it remembers."""
+
+    def __init__(self, kube: KubeClient, backend: BackendClient, store: Store, config: OperatorConfig) -> None:
+        self._kube = kube
+        self._backend = backend
+        self._store = store
+        self._config = config
+        self.refusals: dict[str, dict[str, Refusal]] = {}
+        """By build uid, then by Job name."""
+        self.removed: set[str] = set()
+        """uids of builds and projects that the backend has removed."""
+        self.ensured: dict[str, set[str]] = {}
+        """By project uid: chroots whose repository is there."""
+        self.directories: set[tuple[str, str, str]] = set()
+        """(owner, dirname, chroot) whose repository is there, for other directories than the project's own."""
+        self._notes: dict[str, _Note] = {}
+
+    def backend_message(self, uid: str) -> str:
+        note = self._notes.get(uid)
+        if note is None or asyncio.get_running_loop().time() >= note.until:
+            return ""
+        return note.message
+
+    def forget(self, uid: str) -> None:
+        self.refusals.pop(uid, None)
+        self.removed.discard(uid)
+        self.ensured.pop(uid, None)
+        self._notes.pop(uid, None)
+
+    # -- builds ----------------------------------------------------------------------------------------------------
+
+    async def run(self, observed: Observed, todo: Iterable[actions.Action]) -> None:
+        """Carries out the actions of one plan, Jobs side by side. Raises the first ApiError that is not a refusal."""
+        limit = asyncio.Semaphore(PARALLEL_WRITES)
+
+        async def bounded(action: actions.Action) -> None:
+            async with limit:
+                await self._run(observed, action)
+
+        results = await asyncio.gather(*(bounded(action) for action in todo), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _run(self, observed: Observed, action: actions.Action) -> None:
+        build = observed.build
+        match action:
+            case actions.Adopt():
+                labels = manifests.build_labels(build)
+                await self._patch_build(build, {"labels": labels, "finalizers": [*build.finalizers, names.FINALIZER]})
+            case actions.CreateJob(step, attempt):
+                await self._create_job(observed, step, attempt)
+            case actions.DeleteJob(name, uid):
+                await self._delete_job(build, name, uid)
+            case actions.ReadJobEvents(job, uid):
+                await self._read_events(build, job, uid)
+            case actions.EnsureDirectory():
+                await self._ensure_directory(build)
+            case actions.RemoveResults():
+                await self._remove_results(build)
+            case actions.RemoveFinalizer():
+                left = [name for name in build.finalizers if name != names.FINALIZER]
+                await self._patch_build(build, {"finalizers": left})
+
+    async def _patch_build(self, build: BuildView, metadata: Mapping[str, Any]) -> None:
+        obj = await self._patch("coprbuilds", build, {"metadata": metadata})
+        if obj is not None:
+            self._store.assume_build(build_view(obj))
+
+    async def _patch(
+        self, plural: str, view: BuildView | ProjectView, body: dict[str, Any], subresource: str | None = None
+    ) -> dict[str, Any] | None:
+        """A merge patch under the resourceVersion that was read; None when the object is gone."""
+        body.setdefault("metadata", {})
+        body["metadata"] = {**body["metadata"], "resourceVersion": view.resource_version, "uid": view.uid}
+        path = paths.copr(plural, view.namespace, view.name, subresource)
+        try:
+            return await self._kube.patch(path, body, {"fieldManager": names.FIELD_MANAGER})
+        except ApiError as error:
+            if error.not_found:
+                return None
+            if error.conflict:
+                raise StaleError(f"{plural} {view.namespace}/{view.name}: {error.message}") from error
+            raise
+
+    async def write_build_status(self, build: BuildView, status: ApiModel) -> BuildView | None:
+        """One locked status write. None when the build is gone; StaleError when it has changed since."""
+        obj = await self._patch_status("coprbuilds", build, status)
+        return None if obj is None else build_view(obj)
+
+    async def write_project_status(self, project: ProjectView, status: ApiModel) -> ProjectView | None:
+        """One locked status write. None when the project is gone; StaleError when it has changed since."""
+        obj = await self._patch_status("coprprojects", project, status)
+        return None if obj is None else project_view(obj)
+
+    async def _patch_status(
+        self, plural: str, view: BuildView | ProjectView, status: ApiModel
+    ) -> dict[str, Any] | None:
+        change = merge_patch(dump(view.status), dump(status))
+        return await self._patch(plural, view, {"status": change}, "status")
+
+    async def _create_job(self, observed: Observed, step: str, attempt: int) -> None:
+        build = observed.build
+        manifest = manifests.job(observed, step, attempt, self._config)
+        name = manifest["metadata"]["name"]
+        refusals = self.refusals.setdefault(build.uid, {})
+        try:
+            obj = await self._kube.create(
+                paths.jobs(build.namespace), manifest, {"fieldManager": names.FIELD_MANAGER}
+            )  # fmt: skip
+        except ApiError as error:
+            if error.status == 409:
+                found = await self._kube.find(paths.jobs(build.namespace, name))
+                if found is None:
+                    raise StaleError(f"Job {name} came and went") from error
+                if controller_of(found, "CoprBuild")[1] == build.uid:
+                    self._store.assume_job(job_view(found))
+                    return
+                message = f"Job {build.namespace}/{name} exists and belongs to something else"
+                refusals[name] = Refusal(409, message, _now())
+            elif error.status in (400, 403, 404, 413, 422):
+                status = 403 if error.status in (403, 404) else error.status
+                log.warning("the API server refused Job %s: %s", name, error.message)
+                refusals[name] = Refusal(status, error.message[:600], _now())
+            else:
+                raise
+            return
+        refusals.pop(name, None)
+        self._store.assume_job(job_view(obj))
+
+    async def _delete_job(self, build: BuildView, name: str, uid: str) -> None:
+        """Foreground: the Job object stays until its pods are gone, so that `collect` can show who it is."""
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": "Foreground",
+            "preconditions": {"uid": uid},
+        }
+        await self._kube.delete(paths.jobs(build.namespace, name), body)
+        found = await self._kube.find(paths.jobs(build.namespace, name))
+        if found is not None and found["metadata"]["uid"] == uid:
+            self._store.assume_job(job_view(found))
+            return
+        held = self._store.jobs.get(build.namespace, name)
+        if held is not None and held.uid == uid:
+            self._store.job_event("DELETED", held)
+
+    async def _read_events(self, build: BuildView, job: str, uid: str) -> None:
+        """Keeps what the newest FailedCreate Event of the Job says; an empty message when there is none."""
+        selector = {"fieldSelector": f"involvedObject.uid={uid},reason=FailedCreate", "limit": "20"}
+        answer = await self._kube.get(paths.core("events", build.namespace), selector)
+        events = sorted(answer.get("items") or (), key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
+        message = str(events[-1].get("message", ""))[:600] if events else ""
+        self.refusals.setdefault(build.uid, {})[job] = Refusal(0, message, _now())
+
+    async def _ensure_directory(self, build: BuildView) -> None:
+        try:
+            for chroot in build.status.chroots:
+                await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot.name)
+                self.directories.add((build.spec.owner, build.dirname, chroot.name))
+        except BackendError as error:
+            self._note(build.uid, error)
+
+    async def _remove_results(self, build: BuildView) -> None:
+        assert build.status.id is not None  # noqa: S101 (plans ask for it with an id only)
+        source = build.status.source
+        request = RemoveBuildRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            chroots=tuple(chroot.name for chroot in build.status.chroots),
+            package=source.package.name if source is not None and source.package is not None else None,
+        )
+        try:
+            await self._backend.remove_build(build.status.id, request)
+        except BackendError as error:
+            self._note(build.uid, error)
+        else:
+            self.removed.add(build.uid)
+
+    def _note(self, uid: str, error: BackendError) -> None:
+        log.warning("the backend did not do what was asked: %s", error)
+        until = asyncio.get_running_loop().time() + BACKEND_PAUSE
+        self._notes[uid] = _Note(str(error)[:400], until)
+
+    # -- projects --------------------------------------------------------------------------------------------------
+
+    async def run_project(self, project: ProjectView, todo: Iterable[project_plan.ProjectAction]) -> None:
+        """Carries out the actions of a project's plan, one after the other."""
+        spec = project.spec
+        try:
+            for action in todo:
+                match action:
+                    case project_plan.AdoptProject():
+                        await self._patch_project(project, [*project.finalizers, names.FINALIZER])
+                    case project_plan.ReleaseProject():
+                        await self._patch_project(project, [f for f in project.finalizers if f != names.FINALIZER])
+                    case project_plan.EnsureRepository(chroot):
+                        await self._backend.ensure_repository(spec.owner, spec.name, chroot)
+                        self.ensured.setdefault(project.uid, set()).add(chroot)
+                    case project_plan.RemoveProject():
+                        await self._backend.remove_project(spec.owner, spec.name)
+                        self.removed.add(project.uid)
+        except BackendError as error:
+            self._note(project.uid, error)
+
+    async def _patch_project(self, project: ProjectView, finalizers: list[str]) -> None:
+        obj = await self._patch("coprprojects", project, {"metadata": {"finalizers": finalizers}})
+        if obj is not None:
+            self._store.assume_project(project_view(obj))
+
+
+def dump(status: ApiModel) -> dict[str, Any]:
+    """A status as it is compared and written."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

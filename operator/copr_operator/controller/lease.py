@@ -1,0 +1,130 @@
+"""One active controller: a coordination.k8s.io Lease, taken before any watch starts and given up only by ending.
+
+Times are measured on the own clock from when the record was seen to change, as client-go does: the clocks of two
+machines need not agree. Losing the Lease ends the process: a successor must never work beside it.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from copr_operator.kube import paths
+from copr_operator.kube.client import ApiError, KubeClient
+
+log = logging.getLogger(__name__)
+
+LEASE_NAME = "copr-operator-controller"
+
+
+class Lease:
+    """`acquire` waits for the Lease; `hold` renews it and returns when it is lost or `release` is asked for."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        namespace: str,
+        identity: str,
+        *,
+        duration: float = 15.0,
+        renew_every: float = 5.0,
+        retry_every: float = 1.0,
+        name: str = LEASE_NAME,
+    ) -> None:
+        self._kube = kube
+        self._path = paths.leases(namespace, name)
+        self._collection = paths.leases(namespace)
+        self._name = name
+        self.identity = identity
+        self._duration = duration
+        self._renew_every = renew_every
+        self._retry_every = retry_every
+        self._seen: tuple[str, str] | None = None
+        self._seen_at = 0.0
+        self.renewed_at = 0.0
+        """Loop time of the last successful renewal."""
+
+    async def acquire(self) -> None:
+        """Returns when this process holds the Lease."""
+        while True:
+            try:
+                if await self._try_acquire():
+                    log.info("holds the Lease %s as %s", self._name, self.identity)
+                    return
+            except ApiError as error:
+                if not (error.transient or error.conflict):
+                    raise
+                log.warning("the Lease can't be taken: %s", error)
+            await asyncio.sleep(self._retry_every)
+
+    async def hold(self) -> None:
+        """Renews until the Lease is lost; then returns."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._renew_every)
+            try:
+                if not await self._try_acquire():
+                    log.error("another controller holds the Lease")
+                    return
+            except ApiError as error:
+                log.warning("the Lease can't be renewed: %s", error)
+                if loop.time() - self.renewed_at > self._duration - self._renew_every:
+                    log.error("the Lease was not renewed in time")
+                    return
+
+    async def release(self) -> None:
+        """Lets the next controller in at once."""
+        try:
+            found = await self._kube.find(self._path)
+            if found is not None and found["spec"].get("holderIdentity") == self.identity:
+                await self._kube.patch(
+                    self._path,
+                    {
+                        "metadata": {"resourceVersion": found["metadata"]["resourceVersion"]},
+                        "spec": {"holderIdentity": "", "leaseDurationSeconds": 1},
+                    },
+                )
+        except ApiError as error:
+            log.warning("the Lease could not be released: %s", error)
+
+    async def _try_acquire(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        found = await self._kube.find(self._path)
+        if found is None:
+            manifest = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": self._name},
+                "spec": {**self._record(), "acquireTime": _micro_time(), "leaseTransitions": 0},
+            }
+            await self._kube.create(self._collection, manifest)
+            self.renewed_at = now
+            return True
+        spec = found.get("spec") or {}
+        holder = spec.get("holderIdentity") or ""
+        change: dict[str, Any] = self._record()
+        if holder != self.identity:
+            if holder and not self._expired(spec, now):
+                return False
+            change |= {"acquireTime": _micro_time(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
+        version = found["metadata"]["resourceVersion"]
+        await self._kube.patch(self._path, {"metadata": {"resourceVersion": version}, "spec": change})
+        self.renewed_at = now
+        return True
+
+    def _expired(self, spec: dict[str, Any], now: float) -> bool:
+        seen = (spec.get("holderIdentity") or "", spec.get("renewTime") or "")
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        return now - self._seen_at > (spec.get("leaseDurationSeconds") or self._duration)
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": max(1, round(self._duration)),
+            "renewTime": _micro_time(),
+        }
+
+
+def _micro_time() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

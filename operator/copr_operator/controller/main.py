@@ -1,0 +1,193 @@
+"""The controller process: takes the Lease, fills the store, then lets kopf watch and the workers work."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+
+import kopf
+from prometheus_client import start_http_server
+
+from copr_operator.controller.backend import BackendClient, BackendError
+from copr_operator.controller.events import EventPoster
+from copr_operator.controller.executor import Executor, StaleError
+from copr_operator.controller.ids import IdAllocator
+from copr_operator.controller.lease import Lease
+from copr_operator.controller.metrics import Metrics
+from copr_operator.controller.queue import KeyedQueue
+from copr_operator.controller.reconciler import Reconciler
+from copr_operator.controller.settings import ControllerSettings
+from copr_operator.controller.store import Key, Store
+from copr_operator.controller.sync import Synchronizer
+from copr_operator.controller.transport import Feeder, operator_settings, registry
+from copr_operator.kube.client import ApiError, KubeClient
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_LIMIT = 75.0
+"""Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
+
+
+class Controller:
+    """All parts of one controller, wired. `run` returns when it is told to stop or loses the Lease."""
+
+    def __init__(self, settings: ControllerSettings, kube: KubeClient, metrics: Metrics) -> None:
+        operator = settings.operator
+        self.settings = settings
+        self.metrics = metrics
+        self.kube = kube
+        self.queue: KeyedQueue[Key] = KeyedQueue()
+        self.store = Store(self.queue.add, operator.namespace)
+        self.backend = BackendClient(
+            settings.backend_control_url or operator.backend_url, settings.backend_token_file, settings.backend_ca_file
+        )
+        self.executor = Executor(kube, self.backend, self.store, operator)
+        ids = IdAllocator(kube, operator.namespace, self.backend.highest_id)
+        events = EventPoster(kube)
+        self.reconciler = Reconciler(
+            kube, self.store, self.executor, ids, events, metrics, operator, self.queue.add
+        )  # fmt: skip
+        self.feeder = Feeder(self.store)
+        self.sync = Synchronizer(
+            kube, self.store, self.feeder, self.queue.add, settings.watched, operator.namespace, metrics.ghosts.inc
+        )
+        self.lease = Lease(
+            kube, operator.namespace, settings.identity,
+            duration=settings.lease_duration, renew_every=settings.lease_renew,
+        )  # fmt: skip
+        self._stuck: str = ""
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> bool:
+        """True when it was told to stop, False when it must not go on (the Lease is lost, a part has died)."""
+        waiting = asyncio.create_task(stop.wait())
+        acquiring = asyncio.create_task(self.lease.acquire())
+        await asyncio.wait({waiting, acquiring}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            acquiring.cancel()
+            waiting.cancel()
+            return True
+        acquiring.result()
+        self.metrics.active.set(1)
+        async with self._running() as tasks:
+            if ready is not None:
+                ready.set()
+            done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {waiting}:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    log.error("%s died", task.get_name(), exc_info=error)
+        waiting.cancel()
+        self.metrics.active.set(0)
+        if stop.is_set():
+            await self.lease.release()
+        await self.backend.close()
+        return stop.is_set()
+
+    @contextlib.asynccontextmanager
+    async def _running(self) -> AsyncIterator[set[asyncio.Task[None]]]:
+        """Everything that runs beside each other while the Lease is held."""
+        kopf_stop = asyncio.Event()
+        await self._first_sync()
+        self.feeder.heartbeat = asyncio.get_running_loop().time()
+        tasks = {
+            asyncio.create_task(self.lease.hold(), name="the Lease"),
+            asyncio.create_task(self._resync_loop(), name="the resync"),
+            asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
+            asyncio.create_task(self._operate(kopf_stop), name="kopf"),
+            *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.settings.workers)),
+        }
+        try:
+            yield tasks
+        finally:
+            kopf_stop.set()
+            for task in tasks:
+                if task.get_name() != "kopf":
+                    task.cancel()
+            await asyncio.wait(tasks, timeout=10)
+
+    async def _first_sync(self) -> None:
+        while True:
+            try:
+                await self.sync.resync()
+                return
+            except ApiError as error:
+                if not error.transient and not error.gone:
+                    raise
+                log.warning("the first LIST failed: %s", error)
+                await asyncio.sleep(1)
+
+    async def _operate(self, stop: asyncio.Event) -> None:
+        namespaces = self.settings.watched
+        port = self.settings.liveness_port
+        await kopf.operator(
+            registry=registry(self.feeder, self.kube, self._probe),
+            settings=operator_settings(),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            stop_flag=stop,
+            liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port is not None else None,
+        )
+
+    async def _resync_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync_seconds)
+            try:
+                await self.sync.resync()
+            except ApiError as error:
+                log.warning("the resync failed and will come again: %s", error)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            self.metrics.queue_depth.set(len(self.queue))
+            self.metrics.queue_oldest.set(self.queue.oldest)
+            try:
+                with self.metrics.seconds.labels(key.kind).time():
+                    result = await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+            self.metrics.reconciles.labels(key.kind, result).inc()
+
+    async def _reconcile(self, key: Key) -> str:
+        try:
+            again = await self.reconciler.reconcile(key)
+        except StaleError as error:
+            log.debug("%s", error)
+            self.queue.failed(key)
+            return "stale"
+        except (ApiError, BackendError) as error:
+            delay = self.queue.failed(key, getattr(error, "retry_after", None) or 0.0)
+            log.warning("%s: %s; again in %.1f s", key.name, error, delay)
+            return "error"
+        except Exception:
+            delay = self.queue.failed(key)
+            log.exception("%s: reconciling failed; again in %.1f s", key.name, delay)
+            return "bug"
+        self.queue.succeeded(key)
+        if again is not None:
+            self.queue.add_after(key, again)
+        return "ok"
+
+    async def _probe(self) -> None:
+        """The liveness probe: fails when the watch has not shown our own Lease's renewals for too long."""
+        now = asyncio.get_running_loop().time()
+        silent = now - self.feeder.heartbeat
+        renewing = now - self.lease.renewed_at < 2 * self.settings.lease_renew + 5
+        if silent > HEARTBEAT_LIMIT and renewing:
+            raise kopf.PermanentError(f"the watch has been silent for {silent:.0f} s")
+
+
+async def serve(settings: ControllerSettings) -> bool:
+    """Runs a controller until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, registry=metrics.registry)
+    async with await KubeClient.from_environment(
+        kubeconfig=settings.kubeconfig, recorder=metrics.record_request
+    ) as kube:
+        return await Controller(settings, kube, metrics).run(stop)

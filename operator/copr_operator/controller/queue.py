@@ -1,0 +1,118 @@
+"""A keyed work queue with client-go's semantics: a key is never worked on twice at once and never lost.
+
+A key that is added while it is being worked on is worked on again afterwards. Delayed keys keep their earliest time.
+"""
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+BACKOFF_BASE = 0.5
+BACKOFF_LIMIT = 300.0
+
+
+class KeyedQueue(Generic[K]):
+    """Times are those of the running event loop, in seconds."""
+
+    def __init__(self) -> None:
+        self._ready: deque[K] = deque()
+        self._dirty: set[K] = set()
+        self._running: set[K] = set()
+        self._delayed: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._sequence = 0
+        self._failures: dict[K, int] = {}
+        self._wakeup = asyncio.Event()
+        self._added: dict[K, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._dirty)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds the longest-waiting key has waited."""
+        if not self._added:
+            return 0.0
+        return asyncio.get_running_loop().time() - min(self._added.values())
+
+    def add(self, key: K) -> None:
+        """Work on the key as soon as a worker is free."""
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        self._added[key] = asyncio.get_running_loop().time()
+        if key not in self._running:
+            self._ready.append(key)
+            self._wakeup.set()
+
+    def add_after(self, key: K, delay: float) -> None:
+        """Work on the key in `delay` seconds, unless it is due earlier already."""
+        if delay <= 0:
+            self.add(key)
+            return
+        due = asyncio.get_running_loop().time() + delay
+        if self._delayed.get(key, due + 1) <= due:
+            return
+        self._delayed[key] = due
+        self._sequence += 1
+        heapq.heappush(self._heap, (due, self._sequence, key))
+        self._wakeup.set()
+
+    async def get(self) -> K:
+        """The next key to work on; call `done` with it afterwards."""
+        while True:
+            self._release_due()
+            if self._ready:
+                key = self._ready.popleft()
+                self._dirty.discard(key)
+                self._added.pop(key, None)
+                self._running.add(key)
+                return key
+            self._wakeup.clear()
+            try:
+                async with asyncio.timeout(self._until_next()):
+                    await self._wakeup.wait()
+            except TimeoutError:
+                continue
+
+    def done(self, key: K) -> None:
+        """The work on the key has ended, in whatever way."""
+        self._running.discard(key)
+        if key in self._dirty:
+            self._ready.append(key)
+            self._wakeup.set()
+
+    def succeeded(self, key: K) -> None:
+        """Forget the key's failures."""
+        self._failures.pop(key, None)
+
+    def failed(self, key: K, at_least: float = 0.0) -> float:
+        """Work on the key again after a delay that doubles with each failure, with jitter; returns the delay."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        delay = min(BACKOFF_BASE * 2.0 ** min(count, 16), BACKOFF_LIMIT)
+        delay = max(delay * random.uniform(0.75, 1.25), at_least)  # noqa: S311 (jitter, not a secret)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """The key has no future: drop its delay and failures."""
+        self._failures.pop(key, None)
+        self._delayed.pop(key, None)
+
+    def _release_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._delayed.get(key) == due:  # else a newer entry or `forget` has replaced this one
+                del self._delayed[key]
+                self.add(key)
+
+    def _until_next(self) -> float | None:
+        if not self._heap:
+            return None
+        return max(0.0, self._heap[0][0] - asyncio.get_running_loop().time())

@@ -1,0 +1,222 @@
+"""One reconciliation: observe, plan, act, until there is nothing to do; then one status write and its Events."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from copr_operator.api.common import TERMINAL
+from copr_operator.controller.batches import batch_of
+from copr_operator.controller.events import EventPoster
+from copr_operator.controller.executor import Executor, dump
+from copr_operator.controller.ids import IdAllocator
+from copr_operator.controller.metrics import Metrics
+from copr_operator.controller.store import Key, Store, try_view
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView, build_view, project_view
+from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.project import ObservedProject, plan_project
+from copr_operator.kube import paths
+from copr_operator.kube.client import KubeClient
+
+log = logging.getLogger(__name__)
+current_key: contextvars.ContextVar[str] = contextvars.ContextVar("current_key", default="")
+current_id: contextvars.ContextVar[int | None] = contextvars.ContextVar("current_id", default=None)
+
+ROUNDS = 12
+"""Plans that may follow one another in one reconciliation before the key goes back to the queue."""
+PAUSES = {Urgency.NOW: 0.0, Urgency.SOON: 1.0, Urgency.LAZY: 60.0}
+"""Seconds between two status writes of one build, by how urgent the later one is."""
+
+Requeue = float | None
+"""Seconds until the key is due again; None when only an event can bring news."""
+
+
+class Reconciler:
+    """Works on one key at a time; the queue sees to it that no key is worked on twice at once."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        store: Store,
+        executor: Executor,
+        ids: IdAllocator,
+        events: EventPoster,
+        metrics: Metrics,
+        config: OperatorConfig,
+        wake: Callable[[Key], None],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._executor = executor
+        self._ids = ids
+        self._events = events
+        self._metrics = metrics
+        self._config = config
+        self._wake = wake
+        self._written: dict[str, float] = {}
+        """When the status of each build was last written, by uid, in loop time."""
+
+    async def reconcile(self, key: Key) -> Requeue:
+        """Brings one object forward; returns when to look again. Raises StaleError and ApiError: the queue retries."""
+        current_key.set(f"{key.namespace}/{key.name}")
+        current_id.set(None)
+        if key.kind == "project":
+            return await self._project(key)
+        return await self._build(key)
+
+    # -- builds ----------------------------------------------------------------------------------------------------
+
+    async def _build(self, key: Key) -> Requeue:
+        for _ in range(ROUNDS):
+            build = await self._find_build(key)
+            if build is None:
+                return None
+            current_id.set(build.status.id)
+            observed = await self._observe(build)
+            decision = plan(observed, self._config)
+            if decision.actions:
+                await self._executor.run(observed, decision.actions)
+                if decision.forget:
+                    self._forget(build)
+                    return None
+                continue
+            written = await self._write(build, decision)
+            if isinstance(written, float):
+                return written
+            if decision.forget:
+                return None
+            if written is False or decision.urgency is not Urgency.NOW:
+                return self._until(decision)
+        return 0.0
+
+    async def _find_build(self, key: Key) -> BuildView | None:
+        """From the store; an ended build is not in it and is read from the API server (a late cancel, a deletion)."""
+        held = self._store.builds.get(key.namespace, key.name)
+        if held is not None:
+            return held
+        obj = await self._kube.find(paths.copr("coprbuilds", key.namespace, key.name))
+        if obj is None:
+            return None
+        view = try_view(build_view, obj)
+        if isinstance(view, str):
+            log.error("the spec can't be read: %s", view)
+            return None
+        if view.status.state not in TERMINAL or view.deleting:
+            self._store.assume_build(view)
+        return view
+
+    async def _observe(self, build: BuildView) -> Observed:
+        jobs = self._store.jobs_of(build.uid)
+        waiting = build.status.source is None or build.status.source.state == "pending"
+        directory = [(build.spec.owner, build.dirname, c.name) for c in build.status.chroots]
+        return Observed(
+            build=build,
+            now=datetime.now(UTC),
+            project=self._store.project_of(build),
+            chroots=self._store.chroots,
+            jobs=jobs,
+            pods=self._store.newest_pods(jobs.values()),
+            refusals=self._executor.refusals.get(build.uid, {}),
+            batch=await batch_of(build, self._store.builds.values(), self._lookup) if waiting else Batch(),
+            next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
+            directory_ready=all(entry in self._executor.directories for entry in directory),
+            results_removed=build.uid in self._executor.removed,
+            backend_message=self._executor.backend_message(build.uid),
+        )
+
+    async def _lookup(self, namespace: str, name: str) -> BuildView | None:
+        return await self._find_build(Key("build", namespace, name))
+
+    async def _write(self, build: BuildView, decision: Plan) -> bool | float:
+        """Writes the status if it changed and is due: whether it did, or in how many seconds it is due."""
+        status = decision.status
+        if status is None or dump(status) == dump(build.status):
+            return False
+        loop = asyncio.get_running_loop()
+        pause = self._written.get(build.uid, float("-inf")) + PAUSES[decision.urgency] - loop.time()
+        if pause > 0:
+            return min(pause, self._until(decision) or pause)
+        written = await self._executor.write_build_status(build, status)
+        if written is None:
+            self._store.builds.drop(build.namespace, build.name, build.uid)
+            return True
+        self._written[build.uid] = loop.time()
+        self._ids.written(build.uid)
+        self._store.assume_build(written)
+        current_id.set(written.status.id)
+        await self._events.build_changed(build, written)
+        if written.status.state in TERMINAL and build.status.state not in TERMINAL:
+            self._ended(written)
+        return True
+
+    def _ended(self, build: BuildView) -> None:
+        log.info("build ended: %s", build.status.state)
+        reason = build.status.failure.reason if build.status.failure is not None else ""
+        self._metrics.ended.labels(build.status.state or "", reason).inc()
+        self._forget(build)
+        for other in self._store.builds.values():
+            waits = other.spec.after_build is not None or other.spec.with_build is not None
+            if other.namespace == build.namespace and waits:
+                self._wake(Key("build", other.namespace, other.name))
+
+    def _forget(self, build: BuildView) -> None:
+        self._written.pop(build.uid, None)
+        self._executor.forget(build.uid)
+
+    def _until(self, decision: Plan) -> Requeue:
+        if decision.requeue_at is None:
+            return None
+        return max(0.05, (decision.requeue_at - datetime.now(UTC)).total_seconds())
+
+    # -- projects --------------------------------------------------------------------------------------------------
+
+    async def _project(self, key: Key) -> Requeue:
+        for _ in range(ROUNDS):
+            project = self._store.projects.get(key.namespace, key.name) or await self._find_project(key)
+            if project is None:
+                return None
+            decision = plan_project(self._observe_project(project), self._config)
+            if decision.actions:
+                await self._executor.run_project(project, decision.actions)
+                if decision.released:
+                    self._executor.forget(project.uid)
+                    return None
+                continue
+            if decision.status is not None and dump(decision.status) != dump(project.status):
+                written = await self._executor.write_project_status(project, decision.status)
+                if written is None:
+                    return None
+                self._store.assume_project(written)
+                for build in self._store.builds_of(written):
+                    self._wake(Key("build", build.namespace, build.name))
+                continue
+            if decision.requeue_at is None:
+                return None
+            return max(0.05, (decision.requeue_at - datetime.now(UTC)).total_seconds())
+        return 0.0
+
+    async def _find_project(self, key: Key) -> ProjectView | None:
+        obj = await self._kube.find(paths.copr("coprprojects", key.namespace, key.name))
+        if obj is None:
+            return None
+        view = try_view(project_view, obj)
+        if isinstance(view, str):
+            log.error("the spec can't be read: %s", view)
+            return None
+        self._store.assume_project(view)
+        return view
+
+    def _observe_project(self, project: ProjectView) -> ObservedProject:
+        confirmed = self._executor.ensured.get(project.uid, set())
+        ready = {chroot.name for chroot in project.status.chroots if chroot.ready}
+        return ObservedProject(
+            project=project,
+            now=datetime.now(UTC),
+            rivals=self._store.rivals(project),
+            ensured=frozenset(confirmed | ready),
+            active_builds=sum(bool(self._store.jobs_of(b.uid)) for b in self._store.builds_of(project)),
+            removed=project.uid in self._executor.removed,
+            backend_message=self._executor.backend_message(project.uid),
+        )

@@ -1,0 +1,1 @@
+"""Pure decisions: names, state machine, plans, manifests, failure classes. No I/O, no clock, no event loop."""

@@ -1,0 +1,39 @@
+"""Settings that decisions depend on. All times are seconds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long a state may last; the rest waits as long as it must (see docs)."""
+
+    starting: int = 600
+    importing: int = 900
+    running_slack: int = 300
+    """Added to the build's own timeout, which the wrapper in the pod keeps."""
+    refused_look: int = 10
+    """A Job without a pod for so long may be held back by quota or admission: its Events are read."""
+    retry_base: int = 10
+    """First delay before an infrastructure failure is tried again; doubles each time."""
+
+
+@dataclass(frozen=True)
+class OperatorConfig:
+    """What an administrator sets, as far as plans and manifests need it."""
+
+    namespace: str
+    """The installation's own namespace: CoprChroots are read from here only."""
+    operator_image: str
+    source_image: str
+    backend_url: str
+    """How build pods reach the backend, without a trailing slash."""
+    results_url: str
+    """How people reach the results, without a trailing slash."""
+    image_pull_policy: str = "IfNotPresent"
+    backend_ca_config_map: str | None = None
+    """ConfigMap in each build namespace whose `ca.crt` verifies the backend's TLS certificate."""
+    source_cpu_request: str = "250m"
+    source_storage_limit: str = "10Gi"
+    ttl_after_finished: int = 3600
+    """How long finished Jobs stay to be looked at. Longer than the resync, or results could vanish unseen."""
+    deadlines: Deadlines = Deadlines()

@@ -1,0 +1,92 @@
+"""What must be there before a step may start. A closed gate says what it waits for: nothing waits without a reason."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from copr_operator.api.common import ConditionStatus
+from copr_operator.core import names
+from copr_operator.core.actions import Action, EnsureDirectory
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import Observed, ProjectView
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Why a step can't start yet."""
+
+    reason: str
+    message: str
+    look_again: int | None = None
+    """Seconds after which to look again; None when an event will tell."""
+    action: Action | None = None
+    """What would open the gate, if it is the controller's to do."""
+
+
+def holds_name(project: ProjectView) -> bool:
+    """Whether this CoprProject has (owner, name) for itself."""
+    return any(c.type == "NameHeld" and c.status is ConditionStatus.TRUE for c in project.status.conditions)
+
+
+def project_gate(observed: Observed) -> Gate | None:
+    """The project must be there and hold its name."""
+    spec, project = observed.build.spec, observed.project
+    if project is None or project.deleting:
+        return Gate(
+            "ProjectNotFound",
+            f"there is no CoprProject {spec.owner}/{spec.project} in namespace {observed.build.namespace}",
+        )
+    if not holds_name(project):
+        return Gate("ProjectNotReady", f"CoprProject {project.name} is not ready: see its conditions")
+    return None
+
+
+def start_gate(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> Gate | None:
+    """All that the Job of this step and attempt needs; None when it may be made."""
+    gate = project_gate(observed)
+    if gate is not None:
+        return gate
+    chosen = [c.name for c in observed.build.status.chroots] if step == names.SOURCE_STEP else [step]
+    if step == names.SOURCE_STEP and observed.batch.blocked:
+        return Gate("WaitingForBatch", observed.batch.message)
+    return _chroots_gate(observed, step, chosen) or _previous_job_gate(observed, step, attempt, config)
+
+
+def _chroots_gate(observed: Observed, step: str, chosen: list[str]) -> Gate | None:
+    project = observed.project
+    assert project is not None  # noqa: S101 (the project gate comes first)
+    needed = list(chosen)
+    if step == names.SOURCE_STEP and project.spec.source_chroot is not None:
+        needed.append(project.spec.source_chroot)
+    for name in needed:
+        chroot = observed.chroots.get(name)
+        if chroot is None:
+            return Gate("ChrootNotFound", f"no CoprChroot defines {name} in this installation")
+        if not chroot.enabled:
+            return Gate("ChrootDisabled", f"chroot {name} is disabled by the administrator")
+    ready = {c.name for c in project.status.chroots if c.ready}
+    missing = [name for name in chosen if name not in ready]
+    if missing:
+        return Gate("RepositoryNotReady", f"the repository of {', '.join(missing)} is not there yet")
+    if observed.build.dirname != observed.build.spec.project and not observed.directory_ready:
+        if observed.backend_message:
+            return Gate("BackendUnavailable", observed.backend_message, look_again=10)
+        return Gate("RepositoryNotReady", "the directory's repositories are being made", action=EnsureDirectory())
+    return None
+
+
+def _previous_job_gate(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> Gate | None:
+    """Two tries of a step never run at once, and the next one comes after a pause that doubles each time."""
+    if attempt == 1:
+        return None
+    for number in range(1, attempt):
+        job = observed.jobs.get(names.job_name(observed.build.uid, step, number))
+        if job is not None and job.state == "active":
+            return Gate("WaitingForPreviousJob", f"Job {job.name} of the previous attempt is still going away")
+    previous = observed.jobs.get(names.job_name(observed.build.uid, step, attempt - 1))
+    if previous is None or previous.finished is None:
+        return None
+    due = previous.finished + timedelta(seconds=config.deadlines.retry_base * 2 ** (attempt - 2))
+    if observed.now >= due:
+        return None
+    wait = max(1, round((due - observed.now).total_seconds()))
+    return Gate("Retrying", f"attempt {attempt} follows the failure of {previous.name}", look_again=wait)

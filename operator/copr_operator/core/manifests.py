@@ -1,0 +1,233 @@
+"""The Jobs of a build, as Kubernetes manifests. Why each field is as it is: docs/architecture.md, "Build pods"."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from copr_operator.api.chroot import ChrootResources
+from copr_operator.core import arches, names
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import BuildView, Observed
+from copr_operator.core.outcome import COLLECT, FETCH, work_container
+from copr_operator.core.stepplan import step_plan
+from copr_operator.core.wire import AgentExit, StepPlan
+
+UPLOAD_BUDGET = 60
+"""Seconds `collect` has after the end of the untrusted container to store what there is when the pod is deleted."""
+KILL_BUDGET = 10
+"""Seconds the wrapper needs to end its child on TERM."""
+
+# Pod Security "baseline" admits these; no SYS_ADMIN, no NET_*: dnf needs them to install packages.
+BUILD_CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "SETFCAP", "SYS_CHROOT", "KILL",
+)  # fmt: skip
+
+
+def build_labels(build: BuildView) -> dict[str, str]:
+    """Labels of the CoprBuild itself, set once: for people and selectors, never for decisions."""
+    return {
+        names.LABEL_BUILD_ID: str(build.status.id),
+        names.LABEL_OWNER: names.label_value(build.spec.owner),
+        names.LABEL_PROJECT: names.label_value(build.spec.project),
+    }
+
+
+def job(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> dict[str, Any]:
+    """The Job of one step and attempt. Its name, and so the whole of it, is the same whenever it is made."""
+    build = observed.build
+    labels = {
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+        names.LABEL_BUILD_UID: build.uid,
+        names.LABEL_BUILD_ID: str(build.status.id),
+        names.LABEL_STEP: "source" if step == names.SOURCE_STEP else "rpm",
+        names.LABEL_ATTEMPT: str(attempt),
+    }
+    if step != names.SOURCE_STEP:
+        labels[names.LABEL_CHROOT] = names.label_value(step)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.job_name(build.uid, step, attempt),
+            "namespace": build.namespace,
+            "labels": labels,
+            "ownerReferences": [
+                {
+                    "apiVersion": names.API_VERSION,
+                    "kind": "CoprBuild",
+                    "name": build.name,
+                    "uid": build.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "ttlSecondsAfterFinished": config.ttl_after_finished,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": _failure_policy(step),
+            "template": {
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+                },
+                "spec": _pod_spec(observed, step, attempt, config),
+            },
+        },
+    }
+
+
+def _failure_policy(step: str) -> dict[str, Any]:
+    """Every rule fails the Job: a retry is a new Job. The order decides which of them the Job's condition names."""
+
+    def on_exit(container: str, operator: str, value: int) -> dict[str, Any]:
+        codes = {"containerName": container, "operator": operator, "values": [value]}
+        return {"action": "FailJob", "onExitCodes": codes}
+
+    return {
+        "rules": [
+            {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            on_exit(FETCH, "In", AgentExit.INFRA),
+            on_exit(COLLECT, "In", AgentExit.INFRA),
+            on_exit(work_container(step), "NotIn", 0),
+        ]
+    }
+
+
+def _pod_spec(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> dict[str, Any]:
+    plan = step_plan(observed, step, attempt, config)
+    chroot_name = _image_chroot(observed, step)
+    chroot = observed.chroots[chroot_name] if chroot_name is not None else None
+    node_selector = {"kubernetes.io/os": "linux"}
+    if chroot is not None:
+        node_selector |= {"kubernetes.io/arch": arches.node_arch(chroot.arch), **chroot.node_selector}
+    limits = plan.limits
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "hostUsers": False,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # The backstop: counts from the pod's start, so neither the queue nor quota use it up.
+        "activeDeadlineSeconds": config.deadlines.starting + limits.fetch + limits.timeout + config.deadlines.importing,
+        "terminationGracePeriodSeconds": KILL_BUDGET + limits.upload,
+        "nodeSelector": node_selector,
+        "initContainers": [_agent(FETCH, plan, config, writes=("in", "ctl"))],
+        "containers": [
+            _work(observed.build, step, config.source_image if chroot is None else chroot.image, chroot_resources(
+                chroot.resources if chroot is not None else None, observed.build, config), plan, config),
+            _agent(COLLECT, plan, config, writes=()),
+        ],
+        "volumes": _volumes(config),
+    }  # fmt: skip
+    if chroot is not None and chroot.runtime_class_name is not None:
+        spec["runtimeClassName"] = chroot.runtime_class_name
+    return spec
+
+
+def _image_chroot(observed: Observed, step: str) -> str | None:
+    """The chroot whose image the step runs in; None for the installation's source image."""
+    if step != names.SOURCE_STEP:
+        return step
+    return observed.project.spec.source_chroot if observed.project is not None else None
+
+
+def chroot_resources(
+    resources: ChrootResources | None, build: BuildView, config: OperatorConfig
+) -> dict[str, dict[str, str]]:
+    """Requests and limits of the untrusted container. Its memory limit is the build's own."""
+    memory = f"{build.spec.memory_limit_mb}Mi"
+    if resources is None:
+        resources = ChrootResources(cpu_request=config.source_cpu_request, storage_limit=config.source_storage_limit)
+    wanted = resources.memory_request
+    request = memory if wanted == "256Mi" and build.spec.memory_limit_mb < 256 else wanted
+    return {
+        "requests": {"cpu": resources.cpu_request, "memory": request, "ephemeral-storage": resources.storage_request},
+        "limits": {"cpu": resources.cpu_limit, "memory": memory, "ephemeral-storage": resources.storage_limit},
+    }
+
+
+def _work(
+    build: BuildView,
+    step: str,
+    image: str,
+    resources: Mapping[str, Any],
+    plan: StepPlan,
+    config: OperatorConfig,
+) -> dict[str, Any]:
+    """The untrusted container: no token, no plan, the inputs read-only."""
+    security: dict[str, Any] = {
+        "runAsUser": 0,
+        "runAsGroup": 0,
+        "privileged": False,
+        "capabilities": {"drop": ["ALL"], "add": list(BUILD_CAPABILITIES)},
+    }
+    if plan.network_profile == "sysadmin":
+        security["capabilities"]["add"].append("SYS_ADMIN")
+        security["seccompProfile"] = {"type": "RuntimeDefault"}
+    return {
+        "name": work_container(step),
+        "image": image,
+        "imagePullPolicy": config.image_pull_policy,
+        "command": ["/bin/bash", f"{names.IN_DIR}/scripts/main.sh"],
+        "env": [{"name": "HOME", "value": "/root"}, {"name": "LANG", "value": "C.UTF-8"}],
+        "resources": resources,
+        "securityContext": security,
+        "volumeMounts": [
+            {"name": "in", "mountPath": names.IN_DIR, "readOnly": True},
+            {"name": "out", "mountPath": names.OUT_DIR},
+            {"name": "ctl", "mountPath": names.CTL_DIR},
+        ],
+    }
+
+
+def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[str, ...]) -> dict[str, Any]:
+    """A trusted container. Root of the pod's user namespace, so that it can read what uid 1000 left."""
+    env = [
+        {"name": "COPR_PLAN", "value": plan.model_dump_json(exclude_none=True)},
+    ]
+    mounts: list[dict[str, Any]] = [
+        {"name": "token", "mountPath": names.TOKEN_PATH.rpartition("/")[0], "readOnly": True},
+        {"name": "ctl", "mountPath": names.CTL_DIR, "readOnly": "ctl" not in writes},
+    ]
+    if "in" in writes:
+        mounts.append({"name": "in", "mountPath": names.IN_DIR})
+    else:
+        mounts.append({"name": "out", "mountPath": names.OUT_DIR, "readOnly": True})
+    if config.backend_ca_config_map is not None:
+        env.append({"name": "COPR_BACKEND_CA", "value": "/etc/copr-backend/ca.crt"})
+        mounts.append({"name": "backend-ca", "mountPath": "/etc/copr-backend", "readOnly": True})
+    return {
+        "name": name,
+        "image": config.operator_image,
+        "imagePullPolicy": config.image_pull_policy,
+        "args": ["agent", name],
+        "env": env,
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
+            "limits": {"memory": "256Mi", "ephemeral-storage": "1Gi"},
+        },
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _volumes(config: OperatorConfig) -> list[dict[str, Any]]:
+    token = {"serviceAccountToken": {"audience": names.TOKEN_AUDIENCE, "expirationSeconds": 3600, "path": "token"}}
+    volumes: list[dict[str, Any]] = [
+        {"name": "in", "emptyDir": {}},
+        {"name": "out", "emptyDir": {}},
+        {"name": "ctl", "emptyDir": {}},
+        {"name": "token", "projected": {"sources": [token]}},
+    ]
+    if config.backend_ca_config_map is not None:
+        volumes.append({"name": "backend-ca", "configMap": {"name": config.backend_ca_config_map}})
+    return volumes

@@ -1,0 +1,210 @@
+"""What a Job and its Pod say about one step: a pure reading, however often and in whatever order they were seen.
+
+Only exit codes of the trusted containers and Pod conditions may mean an infrastructure failure: everything else can be
+brought about by the code that is built, and would buy it free retries.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from pydantic import ValidationError
+
+from copr_operator.api.common import Phase
+from copr_operator.core import names
+from copr_operator.core.config import Deadlines
+from copr_operator.core.observed import ContainerView, JobView, PodView
+from copr_operator.core.wire import WRAPPER_REASONS, AgentExit, StepSummary
+
+FETCH: Final = "fetch"
+COLLECT: Final = "collect"
+
+StepName = Literal["fetch", "source", "build", "collect"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A failure before it is given a class and a place."""
+
+    reason: str
+    message: str
+    step: StepName
+
+
+@dataclass(frozen=True)
+class Reading:
+    """State of one step as its Job and Pod show it."""
+
+    state: Phase
+    reason: str
+    """What it waits for or does (reasons.WAITS); empty once it has ended."""
+    message: str = ""
+    summary: StepSummary | None = None
+    fault: Fault | None = None
+    deadline: datetime | None = None
+    """When this state becomes a failure if nothing changes."""
+    ended: datetime | None = None
+
+
+def work_container(step: str) -> Literal["source", "build"]:
+    """Name of the untrusted container of a step."""
+    return "source" if step == names.SOURCE_STEP else "build"
+
+
+def read_step(
+    step: str, job: JobView, pod: PodView | None, *, timeout: int, deadlines: Deadlines, now: datetime
+) -> Reading:
+    """Reads the step's current Job. A deadline that has passed makes an unfinished step failed."""
+    if job.state == "complete":
+        return _completed(step, job, pod)
+    if job.state == "failed":
+        return Reading("failed", "", fault=_why_failed(step, job, pod), ended=job.finished)
+    reading = _running(step, job, pod, timeout=timeout, deadlines=deadlines)
+    if reading.deadline is not None and now >= reading.deadline:
+        return Reading("failed", "", fault=_overdue(step, reading, pod), ended=now)
+    return reading
+
+
+def _summary(container: ContainerView | None) -> StepSummary | None:
+    if container is None or container.state != "terminated" or not container.message:
+        return None
+    try:
+        return StepSummary.model_validate_json(container.message)
+    except ValidationError:
+        return None
+
+
+def _completed(step: str, job: JobView, pod: PodView | None) -> Reading:
+    """A Job completes only when all containers ended with 0: then `collect` has stored, and published, everything."""
+    if pod is None:
+        fault = Fault("PodLost", "the Job is complete, but its pod was gone before its result was read", COLLECT)
+        return Reading("failed", "", fault=fault, ended=job.finished)
+    summary = _summary(pod.containers.get(COLLECT))
+    if summary is None:
+        fault = Fault("CollectFailed", "the collect container left no summary that can be read", COLLECT)
+        return Reading("failed", "", fault=fault, ended=job.finished)
+    if summary.outcome == "failed":
+        return Reading("failed", "", fault=_from_summary(step, summary), summary=summary, ended=job.finished)
+    if step == names.SOURCE_STEP and (summary.package is None or summary.srpm is None):
+        fault = Fault("CollectFailed", "the collect container's summary names no SRPM", COLLECT)
+        return Reading("failed", "", fault=fault, ended=job.finished)
+    return Reading("succeeded", "", summary=summary, ended=job.finished)
+
+
+def _from_summary(step: str, summary: StepSummary) -> Fault:
+    reason = summary.failure.reason if summary.failure else ("SourceFailed" if _is_source(step) else "BuildFailed")
+    message = summary.failure.message if summary.failure else ""
+    return Fault(reason, _with_tail(message, summary), work_container(step))
+
+
+def _is_source(step: str) -> bool:
+    return step == names.SOURCE_STEP
+
+
+def _with_tail(message: str, summary: StepSummary | None) -> str:
+    tail = summary.log_tail.strip() if summary else ""
+    return f"{message}\n{tail}".strip() if tail else message
+
+
+def _why_failed(step: str, job: JobView, pod: PodView | None) -> Fault:
+    work_name = work_container(step)
+    if pod is None:
+        if job.reason == "PodFailurePolicy" and "DisruptionTarget" in job.message:
+            return Fault("Disrupted", job.message, work_name)
+        return Fault("PodLost", f"the Job failed ({job.reason}: {job.message}) and its pod is gone", work_name)
+    fetch, work, collect = (pod.containers.get(name) for name in (FETCH, work_name, COLLECT))
+    summary = _summary(collect)
+    if pod.disrupted:
+        return Fault("Disrupted", pod.message or job.message or "the pod was disrupted", work_name)
+    if pod.reason == "Evicted":  # without DisruptionTarget the kubelet evicts for the pod's own storage use
+        return Fault("StorageLimit", pod.message, work_name)
+    if fetch is not None and fetch.state == "terminated" and fetch.exit_code != AgentExit.OK:
+        return _agent_fault(FETCH, "FetchFailed", fetch)
+    if work is not None and work.state == "terminated":
+        if work.reason == "OOMKilled":
+            return Fault("OOMKilled", _with_tail("the memory limit was reached", summary), work_name)
+        if work.reason in ("StartError", "ContainerCannotRun"):
+            return Fault("ToolMissing", f"the image can't run the build: {work.message}", work_name)
+        if work.exit_code != 0:
+            return _work_fault(step, work, pod, summary)
+    if collect is not None and collect.state == "terminated" and collect.exit_code != AgentExit.OK:
+        return _agent_fault(COLLECT, "CollectFailed", collect)
+    if pod.reason == "DeadlineExceeded":
+        return Fault("RunningTimeout", "the pod's activeDeadlineSeconds passed", work_name)
+    if pod.deleting:
+        return Fault("Disrupted", "the pod was deleted", work_name)
+    return Fault("ContainerError", f"{pod.reason or job.reason}: {pod.message or job.message}", work_name)
+
+
+def _work_fault(step: str, work: ContainerView, pod: PodView, summary: StepSummary | None) -> Fault:
+    if pod.deleting:
+        return Fault("Disrupted", "the pod was deleted while it ran", work_container(step))
+    if pod.reason == "DeadlineExceeded":
+        return Fault("RunningTimeout", _with_tail("the pod's deadline passed", summary), work_container(step))
+    default = "SourceFailed" if _is_source(step) else "BuildFailed"
+    reason = WRAPPER_REASONS.get(work.exit_code or 0, default)
+    if summary is not None and summary.failure is not None and summary.failure.message:
+        return Fault(reason, _with_tail(summary.failure.message, summary), work_container(step))
+    return Fault(reason, _with_tail(f"exit code {work.exit_code}", summary), work_container(step))
+
+
+def _agent_fault(name: Literal["fetch", "collect"], infra_reason: str, container: ContainerView) -> Fault:
+    summary = _summary(container)
+    if container.exit_code == AgentExit.REFUSED and summary is not None and summary.failure is not None:
+        return Fault(summary.failure.reason, _with_tail(summary.failure.message, summary), name)
+    message = summary.failure.message if summary is not None and summary.failure is not None else ""
+    return Fault(infra_reason, message or f"{name} ended with exit code {container.exit_code} {container.reason}", name)
+
+
+_PULL_ERRORS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_CREATE_ERRORS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, deadlines: Deadlines) -> Reading:
+    """Reading of a Job that has not ended. Its pod's containers show how far it is."""
+    if pod is None:
+        return Reading("starting", "Queued", "the Job has no pod yet")
+    work, collect = pod.containers.get(work_container(step)), pod.containers.get(COLLECT)
+    running_name = "SourceRunning" if _is_source(step) else "Building"
+    if work is not None and work.state == "terminated":
+        ended = work.finished or pod.created
+        if collect is None or collect.state != "terminated":
+            state: Phase = "importing" if _is_source(step) else "running"
+            message = "the SRPM is being stored" if _is_source(step) else "the results are being stored and published"
+            return Reading(state, "Importing", message, deadline=ended + timedelta(seconds=deadlines.importing))
+        # The Job controller has yet to notice; it may take a second.
+        return Reading("importing" if _is_source(step) else "running", "Importing", "the pod has ended",
+                       deadline=ended + timedelta(seconds=deadlines.importing))  # fmt: skip
+    if work is not None and work.state == "running":
+        since = work.started or pod.created
+        return Reading("running", running_name, deadline=since + timedelta(seconds=timeout + deadlines.running_slack))
+    deadline = pod.created + timedelta(seconds=deadlines.starting)
+    return Reading("starting", "Starting", _why_starting(pod), deadline=deadline)
+
+
+def _why_starting(pod: PodView) -> str:
+    if not pod.scheduled:
+        return f"not scheduled: {pod.scheduling_message}" if pod.scheduling_message else "waiting for the scheduler"
+    for name, container in sorted(pod.containers.items()):
+        if container.reason in _PULL_ERRORS | _CREATE_ERRORS:
+            return f"container {name}: {container.reason}"
+    fetch = pod.containers.get(FETCH)
+    if fetch is not None and fetch.state == "running":
+        return "the inputs are being fetched"
+    return "the containers are being created"
+
+
+def _overdue(step: str, reading: Reading, pod: PodView | None) -> Fault:
+    work_name = work_container(step)
+    if reading.state == "starting" and pod is not None:
+        if not pod.scheduled:
+            return Fault("Unschedulable", pod.scheduling_message or "no node took the pod in time", work_name)
+        for name, container in sorted(pod.containers.items()):
+            if container.reason in _PULL_ERRORS:
+                return Fault("ImagePullFailed", f"container {name}: {container.message or container.reason}", work_name)
+            if container.reason in _CREATE_ERRORS:
+                return Fault("ContainerError", f"container {name}: {container.message or container.reason}", work_name)
+        return Fault("StartingTimeout", reading.message, work_name)
+    if reading.reason == "Importing":
+        return Fault("ImportingTimeout", "the results were not stored in time", COLLECT)
+    return Fault("RunningTimeout", "the step ran past its timeout and every grace", work_name)

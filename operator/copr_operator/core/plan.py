@@ -1,0 +1,368 @@
+"""`plan(observed, config) -> Plan`: the controller's brain. Pure: the same world always gives the same plan.
+
+The executor carries out a plan's actions, then plans again with what they brought, until a plan has no actions; then
+the status is written once, and the events follow. State is derived from Jobs, Pods and what the status has latched:
+an ended step is latched in the status and never read again, so Jobs may vanish afterwards.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
+from copr_operator.api.common import TERMINAL
+from copr_operator.core import actions, arches, gates, names
+from copr_operator.core.actions import Action
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import Observed, format_time
+from copr_operator.core.outcome import Fault
+from copr_operator.core.reasons import FAILURES, FailureClass
+from copr_operator.core.selection import select
+from copr_operator.core.status import BUILD_MESSAGE_LIMIT, conclude, failure_status, overall
+from copr_operator.core.steps import Step, read
+
+
+class Urgency(IntEnum):
+    """How soon a changed status must be written."""
+
+    NOW = 0
+    """Something rests on it: the id, the SRPM, an end."""
+    SOON = 1
+    """A new state or reason: at most once a second."""
+    LAZY = 2
+    """Only a message is other: at most once a minute."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do about one build."""
+
+    actions: tuple[Action, ...] = ()
+    status: BuildStatus | None = None
+    """The status as it should be; None leaves it alone."""
+    urgency: Urgency = Urgency.LAZY
+    requeue_at: datetime | None = None
+    """When to look again if nothing happens: a deadline or a retry is due."""
+    forget: bool = False
+    """The build needs no more attention."""
+
+
+def plan(observed: Observed, config: OperatorConfig) -> Plan:
+    """Decides what to do about one build."""
+    build = observed.build
+    if build.deleting:
+        return _plan_deletion(observed)
+    if build.status.state in TERMINAL:
+        return _plan_finished(observed)
+    if build.status.id is None:
+        return _plan_acceptance(observed, config)
+    if not build.finalized:
+        return Plan(actions=(actions.Adopt(),))
+    return _Planner(observed, config).plan()
+
+
+def _plan_acceptance(observed: Observed, config: OperatorConfig) -> Plan:
+    """The id is written before anything else: a Job made before could belong to two ids after a crash."""
+    if observed.next_id is None:
+        return Plan()
+    build = observed.build
+    status = BuildStatus(id=observed.next_id, state="pending", submitted_at=format_time(build.created))
+    return _Planner(replace(observed, build=replace(build, status=status)), config).accept()
+
+
+def _plan_finished(observed: Observed) -> Plan:
+    """Terminal is final. A late cancel or a change of `results` is only acknowledged."""
+    build = observed.build
+    leftovers = tuple(_leftovers(observed))
+    if leftovers:
+        return Plan(actions=leftovers)
+    if build.status.observed_generation == build.generation:
+        return Plan(forget=True)
+    conditions = [c.model_copy(update={"observed_generation": build.generation}) for c in build.status.conditions]
+    status = build.status.model_copy(update={"observed_generation": build.generation, "conditions": conditions})
+    return Plan(status=status, urgency=Urgency.NOW, forget=True)
+
+
+def _plan_deletion(observed: Observed) -> Plan:
+    """Stop the pods, take the packages out of the repositories, let go. A build that was never adopted has neither."""
+    build = observed.build
+    if not build.finalized:
+        return Plan(forget=True)
+    live = [job for job in observed.jobs.values() if job.state == "active"]
+    stops = tuple(actions.DeleteJob(job.name, job.uid) for job in live if not job.deleting)
+    if stops:
+        return Plan(actions=stops)
+    if live:  # heard of by their own events when they are gone
+        return Plan(requeue_at=observed.now + timedelta(seconds=30))
+    if build.spec.results == "Delete" and build.status.id is not None and not observed.results_removed:
+        if observed.backend_message:
+            message = f"deletion waits for the backend: {observed.backend_message}"
+            return Plan(
+                status=conclude(build.status, build, observed.now, "BackendUnavailable", message, ending=True),
+                urgency=Urgency.SOON,
+                requeue_at=observed.now + timedelta(seconds=15),
+            )
+        return Plan(actions=(actions.RemoveResults(),))
+    return Plan(actions=(actions.RemoveFinalizer(),), forget=True)
+
+
+class _Planner:
+    """One planning of a build that is accepted and not yet ended. Lives for one call of `plan`."""
+
+    def __init__(self, observed: Observed, config: OperatorConfig) -> None:
+        self.observed = observed
+        self.build = observed.build
+        self.config = config
+        self.actions: list[Action] = list(_leftovers(observed))
+        self.wake: list[datetime] = []
+        self.reason, self.message = "", ""
+        self.faults: dict[str, Fault] = {}
+        self.important = False
+        """Something has ended or is to be tried again: latched before anything is made or deleted that rests on it."""
+
+    def plan(self) -> Plan:
+        status = self._source(self.build.status)
+        if status.source is not None and status.source.state == "succeeded":
+            status = self._chroots(status)
+        status = status.model_copy(update={"state": overall(status)})
+        if status.state not in TERMINAL and self.build.spec.cancel:
+            return self._cancel(status)
+        if status.state not in TERMINAL and self._queue_timed_out(status):
+            status = self._give_up(status, "QueueTimeout", f"still waiting: {self.reason}: {self.message}")
+        return self._finish(status)
+
+    def accept(self) -> Plan:
+        """The first status, with the chroots in it if the project is there already: one write less."""
+        status = self._choose_chroots(self.build.status, SourceStatus(state="pending"))
+        status = conclude(status, self.build, self.observed.now, self.reason, self.message)
+        return Plan(status=status, urgency=Urgency.NOW)
+
+    def _finish(self, status: BuildStatus) -> Plan:
+        terminal = status.state in TERMINAL
+        if self.actions and not self.important and not terminal:
+            return Plan(actions=tuple(self.actions))
+        status = conclude(status, self.build, self.observed.now, self.reason, self.message)
+        return Plan(
+            status=status,
+            urgency=_urgency(self.build.status, status, self.important or terminal),
+            requeue_at=min(self.wake, default=None),
+        )
+
+    # -- the source step -------------------------------------------------------------------------------------------
+
+    def _source(self, status: BuildStatus) -> BuildStatus:
+        source = status.source or SourceStatus(state="pending")
+        if source.state in TERMINAL:
+            return status
+        if not status.chroots:
+            return self._choose_chroots(status, source)
+        step = self._read(names.SOURCE_STEP, source.state, source.attempt)
+        new = source.model_copy(update={"state": step.state, "attempt": step.attempt, **step.times(source)})
+        if step.state == "succeeded":
+            return self._import(status, new, step)
+        if step.state == "failed" and step.fault is not None:
+            self.important = True
+            return _all_failed(status, new, failure_status(step.fault, None, self.build, self.config))
+        return status.model_copy(update={"source": new})
+
+    def _choose_chroots(self, status: BuildStatus, source: SourceStatus) -> BuildStatus:
+        """The chroots are chosen once, when the project is there: later edits of the project don't touch the build."""
+        gate = gates.project_gate(self.observed)
+        project = self.observed.project
+        if gate is not None or project is None:
+            self._wait(gate)
+            return status.model_copy(update={"source": source})
+        enabled = [chroot.name for chroot in project.spec.chroots]
+        chosen = select(self.build.spec.chroots, self.build.spec.exclude_chroots, enabled)
+        if chosen.reason:
+            return self._give_up(status, chosen.reason, chosen.message)
+        # Latched at once: gates and later plans look at the chroots in the status.
+        self.important = True
+        return status.model_copy(
+            update={
+                "source": source,
+                "chroots": [ChrootStatus(name=name, state="pending") for name in chosen.chroots],
+                "repo_url": f"{self.config.results_url}/results/{self.build.spec.owner}/{self.build.spec.project}",
+            }
+        )
+
+    def _import(self, status: BuildStatus, source: SourceStatus, step: Step) -> BuildStatus:
+        """Latches the package and the SRPM, and skips the chroots that its arch tags rule out."""
+        summary = step.summary
+        assert summary is not None and summary.package is not None and summary.srpm is not None  # noqa: S101, PT018
+        self.important = True
+        path = names.srpm_dir(self.build.spec.owner, self.build.dirname, status.id or 0)
+        source = source.model_copy(
+            update={
+                "package": PackageStatus(name=summary.package.name, version=summary.package.version),
+                "srpm": SrpmStatus(
+                    url=f"{self.config.results_url}/results/{path}/{summary.srpm.name}", sha256=summary.srpm.sha256
+                ),
+                "exclusive_arch": list(summary.exclusive_arch),
+                "exclude_arch": list(summary.exclude_arch),
+                "build_arch": list(summary.build_arch),
+            }
+        )
+        tags = (summary.exclusive_arch, summary.exclude_arch, summary.build_arch)
+        ended = format_time(self.observed.now)
+        chroots = [
+            chroot.model_copy(update={"state": "skipped", "ended_at": ended})
+            if arches.excluded(arches.chroot_arch(chroot.name), *tags)
+            else chroot
+            for chroot in status.chroots
+        ]
+        return status.model_copy(update={"source": source, "chroots": chroots})
+
+    # -- the chroots -----------------------------------------------------------------------------------------------
+
+    def _chroots(self, status: BuildStatus) -> BuildStatus:
+        latched = self.build.status.source
+        if latched is None or latched.state != "succeeded":
+            return status  # the backend lets a chroot's pod have the SRPM that the written status names
+        chroots, failure = [], status.failure
+        for chroot in status.chroots:
+            new = chroot if chroot.state in TERMINAL else self._chroot(chroot)
+            failure = failure or self._build_failure(new)
+            chroots.append(new)
+        return status.model_copy(update={"chroots": chroots, "failure": failure})
+
+    def _chroot(self, chroot: ChrootStatus) -> ChrootStatus:
+        step = self._read(chroot.name, chroot.state, chroot.attempt)
+        update: dict[str, object] = {"state": step.state, "attempt": step.attempt, **step.times(chroot)}
+        if step.state == "succeeded" and step.summary is not None:
+            update["packages"] = step.summary.packages
+        if step.state == "failed" and step.fault is not None:
+            self.faults[chroot.name] = step.fault
+            update["failure"] = failure_status(step.fault, chroot.name, self.build, self.config)
+        return chroot.model_copy(update=update)
+
+    def _build_failure(self, chroot: ChrootStatus) -> FailureStatus | None:
+        """The first failed chroot speaks for the build, with more of its log than the chroot's own entry holds."""
+        fault = self.faults.get(chroot.name)
+        if fault is None:
+            return chroot.failure
+        return failure_status(fault, chroot.name, self.build, self.config, limit=BUILD_MESSAGE_LIMIT)
+
+    # -- one step of either kind -----------------------------------------------------------------------------------
+
+    def _read(self, name: str, state: str, attempt: int) -> Step:
+        """The step's current try: reads its Job, or asks for one when nothing stands in the way."""
+        step = read(self.observed, name, state, attempt, self.config)
+        if step.state == "failed" and step.fault is not None:
+            step = self._retried(step, step.fault)
+        elif step.job is None and step.state == "pending":
+            self._start(step)
+        self.wake += [time for time in (step.deadline, step.look_again) if time is not None]
+        self.actions += step.actions
+        # What runs says more of the build than what waits.
+        if step.reason and (not self.reason or step.reason in ("Building", "SourceRunning")):
+            self.reason, self.message = step.reason, step.message
+        return step
+
+    def _retried(self, step: Step, fault: Fault) -> Step:
+        """An infrastructure failure becomes the next attempt, due after a delay; any other failure stays one.
+
+        A build that is being canceled has no next attempt, and its lost Job is not a failure.
+        """
+        if FAILURES[fault.reason].failure_class is not FailureClass.INFRA:
+            return step
+        if self.build.spec.cancel:
+            return Step(step.name, step.attempt)
+        if step.attempt >= names.MAX_ATTEMPTS:
+            return step
+        self.important = True
+        return Step(step.name, step.attempt + 1, reason="Retrying", message=f"{fault.reason}: {fault.message}"[:400])
+
+    def _start(self, step: Step) -> None:
+        if self.build.spec.cancel or step.held:
+            return
+        gate = gates.start_gate(self.observed, step.name, step.attempt, self.config)
+        if gate is None:
+            self.actions.append(actions.CreateJob(step.name, step.attempt))
+        elif gate.action is not None:
+            self.actions.append(gate.action)
+        else:
+            self._wait(gate)
+
+    def _wait(self, gate: gates.Gate | None) -> None:
+        if gate is None:
+            return
+        self.reason, self.message = gate.reason, gate.message
+        if gate.look_again is not None:
+            self.wake.append(self.observed.now + timedelta(seconds=gate.look_again))
+        if self.build.spec.queue_timeout is not None:
+            self.wake.append(self._queue_end())
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+
+    def _queue_end(self) -> datetime:
+        return self.build.created + timedelta(seconds=self.build.spec.queue_timeout or 0)
+
+    def _queue_timed_out(self, status: BuildStatus) -> bool:
+        """Only a build that has no pod yet is waiting."""
+        if self.build.spec.queue_timeout is None or self.observed.pods or status.source is None:
+            return False
+        return status.source.state in ("pending", "starting") and self.observed.now >= self._queue_end()
+
+    def _give_up(self, status: BuildStatus, reason: str, message: str) -> BuildStatus:
+        """The build fails before any pod of it ran."""
+        self.important = True
+        fault = Fault(reason, message, "source")
+        source = (status.source or SourceStatus(state="pending")).model_copy(
+            update={"state": "failed", "ended_at": format_time(self.observed.now)}
+        )
+        failure = failure_status(fault, None, self.build, self.config, step="validation")
+        return _all_failed(status, source, failure).model_copy(update={"state": "failed"})
+
+    def _cancel(self, status: BuildStatus) -> Plan:
+        """First the Jobs, then the state: once it is written nobody looks at the Jobs again."""
+        stops = tuple(
+            actions.DeleteJob(job.name, job.uid)
+            for job in self.observed.jobs.values()
+            if job.state == "active" and not job.deleting
+        )
+        if stops:
+            return Plan(actions=stops)
+        ended = format_time(self.observed.now)
+        source = status.source or SourceStatus(state="pending")
+        if source.state not in TERMINAL:
+            source = source.model_copy(update={"state": "canceled", "ended_at": ended})
+        chroots = [
+            chroot
+            if chroot.state in TERMINAL
+            else chroot.model_copy(update={"state": "canceled", "ended_at": ended, "failure": None})
+            for chroot in status.chroots
+        ]
+        status = status.model_copy(update={"state": "canceled", "source": source, "chroots": chroots})
+        return Plan(status=conclude(status, self.build, self.observed.now, "", ""), urgency=Urgency.NOW)
+
+
+def _leftovers(observed: Observed) -> Iterator[Action]:
+    """Jobs that still run although the written status has done with them: ended by a deadline, or tried anew."""
+    status = observed.build.status
+    latched = {chroot.name: (chroot.state, chroot.attempt) for chroot in status.chroots}
+    if status.source is not None:
+        latched[names.SOURCE_STEP] = (status.source.state, status.source.attempt)
+    for name, (state, attempt) in latched.items():
+        for number in range(1, names.MAX_ATTEMPTS + 1):
+            job = observed.jobs.get(names.job_name(observed.build.uid, name, number))
+            done = number < attempt or state in TERMINAL
+            if job is not None and done and job.state == "active" and not job.deleting:
+                yield actions.DeleteJob(job.name, job.uid)
+
+
+def _all_failed(status: BuildStatus, source: SourceStatus, failure: FailureStatus) -> BuildStatus:
+    """Without an SRPM no chroot can be built: Copr marks them failed too."""
+    chroots = [c.model_copy(update={"state": "failed", "ended_at": source.ended_at}) for c in status.chroots]
+    return status.model_copy(update={"source": source, "chroots": chroots, "failure": failure})
+
+
+def _urgency(old: BuildStatus, new: BuildStatus, important: bool) -> Urgency:
+    if important:
+        return Urgency.NOW
+    return Urgency.LAZY if _without_messages(old) == _without_messages(new) else Urgency.SOON
+
+
+def _without_messages(status: BuildStatus) -> BuildStatus:
+    return status.model_copy(update={"conditions": [c.model_copy(update={"message": ""}) for c in status.conditions]})

@@ -1,0 +1,98 @@
+"""Every reason a build can fail or wait for: its class, what it means, what to do. The only place reasons are named.
+
+The class says whose fault it is and so whether trying again can help: `user` (the source, the spec, the limits chosen),
+`infra` (the cluster; retried up to names.MAX_ATTEMPTS) or `policy` (refused by the administrator's settings).
+Untrusted code can only ever produce `user` and `policy` reasons: else it could buy free retries.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FailureClass(StrEnum):
+    USER = "user"
+    INFRA = "infra"
+    POLICY = "policy"
+
+
+@dataclass(frozen=True)
+class Reason:
+    name: str
+    failure_class: FailureClass
+    meaning: str
+    remedy: str
+
+
+_USER, _INFRA, _POLICY = FailureClass.USER, FailureClass.INFRA, FailureClass.POLICY
+
+FAILURES: dict[str, Reason] = {
+    reason.name: reason
+    for reason in (
+        # before anything runs
+        Reason("NoChroots", _USER, "No chroot is left to build in.", "Name chroots that the project has enabled."),
+        Reason("ChrootNotInProject", _USER, "A wanted chroot is not one of the project's.", "Enable it in the project."),
+        Reason("QueueTimeout", _USER, "The build waited longer than spec.queueTimeout.", "See what it waited for; raise the timeout."),
+        Reason("NameCollision", _POLICY, "A Job of the needed name belongs to something else.", "Remove that Job."),
+        Reason("JobRefused", _POLICY, "The API server refused the Job.", "See the message; an administrator must allow it."),
+        # source step
+        Reason("SourceDownloadFailed", _USER, "The source could not be downloaded.", "Check the URL and that it can be reached."),
+        Reason("SourceRefused", _USER, "The source is of a kind that can't be built.", "Give an .src.rpm or a .spec."),
+        Reason("UploadNotFound", _USER, "The uploaded file is not (or no longer) there.", "Upload it again."),
+        Reason("ChecksumMismatch", _USER, "A file is not the one that was announced.", "Upload it again."),
+        Reason("SourceFailed", _USER, "Making the SRPM failed.", "See the end of the log."),
+        Reason("NoSRPM", _USER, "The source step ended without an SRPM.", "See the log: exactly one .src.rpm is needed."),
+        Reason("SeveralSRPMs", _USER, "The source step made more than one SRPM.", "Make exactly one."),
+        Reason("SRPMInvalid", _USER, "The SRPM can't be read or installed.", "Make it again with rpmbuild -bs."),
+        Reason("PackageNameTooLong", _USER, "The package's name has more than 100 characters.", "Rename the package."),
+        # rpm step
+        Reason("DependenciesUnresolved", _USER, "The build dependencies can't be installed.",
+               "See the log for what is missing; add a repository or build it first."),
+        Reason("BuildFailed", _USER, "rpmbuild failed.", "See the end of the log."),
+        Reason("Timeout", _USER, "The step ran longer than its timeout.", "Raise spec.timeout or make the build faster."),
+        Reason("OOMKilled", _USER, "The step used more memory than it may.", "Raise spec.memoryLimitMB or use less."),
+        Reason("StorageLimit", _USER, "The step used more disk than it may.", "Use less, or ask for a larger limit in the chroot."),
+        Reason("ResultsRefused", _USER, "The results are not what this build may publish.", "See the message for the file."),
+        Reason("NoResults", _USER, "The build made no RPM for this chroot.", "See the spec's %files sections."),
+        # the chroot and the cluster
+        Reason("NoPackageManager", _POLICY, "The chroot's image has none of dnf5, dnf and microdnf.", "Use another image."),
+        Reason("ToolMissing", _POLICY, "The image lacks a program the step needs.", "Use an image that has it."),
+        Reason("NetworkIsolationUnavailable", _POLICY, "The build can't be cut off from the network on this node.",
+               "Allow nested user namespaces in build pods, or choose another network profile."),
+        Reason("ImagePullFailed", _INFRA, "The image of a container could not be pulled.", "Check its name and the pull secrets."),
+        Reason("Unschedulable", _INFRA, "No node could take the pod in time.", "Check node selectors and free resources."),
+        Reason("StartingTimeout", _INFRA, "The pod did not start in time.", "See the pod's events."),
+        Reason("ImportingTimeout", _INFRA, "The results were not stored in time.", "See the backend's log."),
+        Reason("RunningTimeout", _USER, "The pod outlived every deadline of its step.", "See the log; the build kept its own timeout from working."),
+        Reason("Disrupted", _INFRA, "The pod was evicted, preempted or its node went away.", "Nothing: it is retried."),
+        Reason("JobLost", _INFRA, "The Job vanished before its result was seen.", "Nothing: it is retried."),
+        Reason("PodLost", _INFRA, "The Job failed and its pod is gone.", "Nothing: it is retried."),
+        Reason("FetchFailed", _INFRA, "The inputs could not be brought into the pod.", "See the fetch container's log."),
+        Reason("CollectFailed", _INFRA, "The results could not be stored.", "See the collect container's log."),
+        Reason("StorageFull", _INFRA, "The results store is full.", "Free or add space."),
+        Reason("ContainerError", _INFRA, "A container could not be started.", "See the message and the pod's events."),
+    )
+}  # fmt: skip
+
+WAITS: dict[str, str] = {
+    "Accepted": "The build was seen and is about to get its id.",
+    "ProjectNotFound": "The CoprProject does not exist in this namespace yet.",
+    "ProjectNotReady": "The CoprProject is not ready; its conditions say why.",
+    "ChrootNotFound": "The CoprChroot is not defined in the installation.",
+    "ChrootDisabled": "The CoprChroot is disabled by the administrator.",
+    "RepositoryNotReady": "The (empty) repository of a chroot is not there yet.",
+    "BackendUnavailable": "The backend can't be reached.",
+    "WaitingForBatch": "Another build must end first (spec.afterBuild).",
+    "Queued": "The Job exists or is due, and has no pod yet: quota or admission may hold it; the message says so.",
+    "WaitingForPreviousJob": "A Job of the same name from a deleted build is still going away.",
+    "Starting": "The pod is being scheduled or its images are being pulled.",
+    "SourceRunning": "The SRPM is being made.",
+    "Importing": "The SRPM is being stored.",
+    "Building": "RPMs are being built.",
+    "Retrying": "An infrastructure failure is being retried.",
+    "Canceling": "The pods are being stopped.",
+}
+
+
+def failure_class(reason: str) -> FailureClass:
+    """The class of a reason; unknown reasons are programming errors (KeyError)."""
+    return FAILURES[reason].failure_class

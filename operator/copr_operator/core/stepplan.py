@@ -1,0 +1,99 @@
+"""What a build pod is told: a StepPlan out of the build, its project and its chroot."""
+
+from copr_operator.api.build import BuildSpec
+from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.project import ProjectChroot, ProjectSpec
+from copr_operator.core import names
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import Observed
+from copr_operator.core.wire import (
+    ArtifactRef,
+    LinkSource,
+    RepoConfig,
+    StepLimits,
+    StepPlan,
+    StepSource,
+    UploadSource,
+)
+
+
+def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> StepPlan:
+    """The plan of one step and attempt. The project and the chroot must be there (core.gates sees to it)."""
+    build, project = observed.build, observed.project
+    assert project is not None and build.status.id is not None  # noqa: S101, PT018 (core.gates has seen both)
+    timeout = build.spec.timeout if project.spec.timeout is None else min(build.spec.timeout, project.spec.timeout)
+    deadlines = config.deadlines
+    common = StepPlan(
+        build_id=build.status.id,
+        build_uid=build.uid,
+        namespace=build.namespace,
+        owner=build.spec.owner,
+        project=build.spec.project,
+        dirname=build.dirname,
+        submitter=build.spec.submitter,
+        step="source",
+        attempt=attempt,
+        backend_url=config.backend_url,
+        limits=StepLimits(timeout=timeout, end_signal=deadlines.starting + timeout + deadlines.running_slack),
+    )
+    if step == names.SOURCE_STEP:
+        return common.model_copy(update={"source": step_source(build.spec), "enable_net": True})
+    chroot = observed.chroots[step]
+    settings = next((c for c in project.spec.chroots if c.name == step), ProjectChroot(name=step))
+    source = build.status.source
+    assert source is not None and source.package is not None and source.srpm is not None  # noqa: S101, PT018
+    enable_net = project.spec.enable_net if build.spec.enable_net is None else build.spec.enable_net
+    return common.model_copy(
+        update={
+            "step": "rpm",
+            "chroot": step,
+            "package": source.package.name,
+            "srpm": ArtifactRef(name=source.srpm.url.rpartition("/")[2], sha256=source.srpm.sha256),
+            "enable_net": enable_net,
+            "network_profile": chroot.network_profile,
+            "repos": _repos(observed, step, chroot, project.spec, settings, config),
+            "dist": chroot.dist,
+            "release_ver": chroot.release_ver,
+            "macros": dict(chroot.macros),
+            "extra_packages": (*chroot.packages, *settings.additional_packages),
+            "with_opts": tuple(settings.with_opts),
+            "without_opts": tuple(settings.without_opts),
+        }
+    )
+
+
+def step_source(spec: BuildSpec) -> StepSource:
+    """The source as the pod needs it."""
+    if spec.source.link is not None:
+        return LinkSource(url=spec.source.link.url)
+    if spec.source.upload is not None:
+        return UploadSource(ref=spec.source.upload.ref, sha256=spec.source.upload.sha256)
+    raise ValueError(f"a source of type {spec.source.type} without its member: the schema refuses that")
+
+
+def _repos(
+    observed: Observed,
+    chroot_name: str,
+    chroot: ChrootSpec,
+    project: ProjectSpec,
+    settings: ProjectChroot,
+    config: OperatorConfig,
+) -> tuple[RepoConfig, ...]:
+    """The chroot's own repositories, then in Copr's order: the project's, the directory's, additional ones."""
+    spec, dirname = observed.build.spec, observed.build.dirname
+    own = f"{config.backend_url}/results/{spec.owner}"
+    repos = [RepoConfig(id=r.id, baseurl=_expand(r.baseurl, chroot_name, config), priority=r.priority)
+             for r in chroot.repos]  # fmt: skip
+    repos.append(RepoConfig(id="copr_base", baseurl=f"{own}/{spec.project}/{chroot_name}/"))
+    if dirname != spec.project:
+        repos.append(RepoConfig(id="copr_coprdir", baseurl=f"{own}/{dirname}/{chroot_name}/"))
+    for number, url in enumerate((*project.additional_repos, *settings.additional_repos), start=1):
+        repos.append(RepoConfig(id=f"additional_{number}", baseurl=_expand(url, chroot_name, config)))
+    return tuple(repos)
+
+
+def _expand(url: str, chroot: str, config: OperatorConfig) -> str:
+    """`copr://owner/project` is another project of this installation; `$chroot` is Copr's own variable."""
+    if url.startswith("copr://"):
+        url = f"{config.backend_url}/results/{url.removeprefix('copr://')}/$chroot/"
+    return url.replace("$chroot", chroot)

@@ -1,0 +1,103 @@
+"""The current try of one step of a build, whichever Job it is."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from copr_operator.api.build import ChrootStatus, SourceStatus
+from copr_operator.api.common import TERMINAL, Phase
+from copr_operator.core import names, outcome
+from copr_operator.core.actions import Action, ReadJobEvents
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import JobView, Observed, Refusal, format_time
+from copr_operator.core.outcome import Fault
+from copr_operator.core.wire import StepSummary
+
+REFUSAL_RETRY = 30
+"""Seconds after which a refused Job is tried, and a Job without a pod is asked about, again."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One try of a step as it is now."""
+
+    name: str
+    attempt: int
+    state: Phase = "pending"
+    reason: str = ""
+    message: str = ""
+    job: JobView | None = None
+    summary: StepSummary | None = None
+    fault: Fault | None = None
+    ended: datetime | None = None
+    deadline: datetime | None = None
+    look_again: datetime | None = None
+    held: bool = False
+    """A Job can't be made yet: the API server has just refused it."""
+    actions: tuple[Action, ...] = ()
+
+    def times(self, status: SourceStatus | ChrootStatus) -> dict[str, str]:
+        """startedAt and endedAt for the status: set once, when the Job was made and when the step ended."""
+        times: dict[str, str] = {}
+        if self.job is not None and status.started_at is None:
+            times["started_at"] = format_time(self.job.created)
+        if self.state in TERMINAL and self.ended is not None:
+            times["ended_at"] = format_time(self.ended)
+        return times
+
+
+def read(observed: Observed, name: str, state: str, attempt: int, config: OperatorConfig) -> Step:
+    """The step's newest try. `state` and `attempt` are what the status has latched."""
+    for number in range(names.MAX_ATTEMPTS, attempt - 1, -1):
+        job_name = names.job_name(observed.build.uid, name, number)
+        job = observed.jobs.get(job_name)
+        if job is not None:
+            return _read_job(observed, name, number, job, config)
+    if state in ("starting", "running", "importing"):
+        fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
+        return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
+    refusal = observed.refusals.get(names.job_name(observed.build.uid, name, attempt))
+    return Step(name, attempt) if refusal is None else _refused(observed, name, attempt, refusal)
+
+
+def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal) -> Step:
+    """403 is quota or admission: it waits, and starts by itself when the cause goes. The rest can't become right."""
+    if refusal.status != 403:
+        reason = "NameCollision" if refusal.status == 409 else "JobRefused"
+        fault = Fault(reason, refusal.message, outcome.work_container(name))
+        return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
+    again = refusal.at + timedelta(seconds=REFUSAL_RETRY)
+    return Step(
+        name, attempt, reason="Queued", message=refusal.message, held=observed.now < again, look_again=again
+    )  # fmt: skip
+
+
+def _read_job(observed: Observed, name: str, attempt: int, job: JobView, config: OperatorConfig) -> Step:
+    pod = observed.pods.get(job.uid)
+    reading = outcome.read_step(
+        name, job, pod, timeout=observed.build.spec.timeout, deadlines=config.deadlines, now=observed.now
+    )
+    step = Step(
+        name, attempt, reading.state, reading.reason, reading.message, job,
+        reading.summary, reading.fault, reading.ended, reading.deadline,
+    )  # fmt: skip
+    return step if pod is not None or reading.state != "starting" else _without_pod(observed, step, job, config)
+
+
+def _without_pod(observed: Observed, step: Step, job: JobView, config: OperatorConfig) -> Step:
+    """Jobs alone don't say why they have no pod: after a while their Events are read, and read again now and then."""
+    refusal = observed.refusals.get(job.name)
+    if refusal is None:
+        look = job.created + timedelta(seconds=config.deadlines.refused_look)
+    else:
+        look = refusal.at + timedelta(seconds=REFUSAL_RETRY)
+    due = observed.now >= look
+    return Step(
+        step.name,
+        step.attempt,
+        "starting",
+        "Queued",
+        refusal.message if refusal is not None and refusal.message else step.message,
+        job,
+        look_again=None if due else look,
+        actions=(ReadJobEvents(job.name, job.uid),) if due else (),
+    )

@@ -1,0 +1,262 @@
+"""A small asynchronous Kubernetes client over `kubernetes.aio`'s configuration and transport.
+
+Objects are plain dicts: the generated model classes cost memory and CPU and would hide fields they don't know. What
+callers may rely on: every failed request is an ApiError; 404 and 409 have one meaning (see the helpers); a request
+that got no answer is an ApiError with status 0, and may have been carried out.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_ONLY_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How the API server is reached, for other clients in the same process (kopf)."""
+
+    server: str
+    ca_file: str | None
+    verify: bool
+    token: str | None
+    certificate_file: str | None
+    key_file: str | None
+
+
+Params = Mapping[str, str]
+Recorder = Callable[[str, str, int], None]
+"""Called with verb, path and status of each request that ended (for metrics)."""
+
+
+class ApiError(Exception):
+    """A request the API server refused, or that got no answer (`status` 0)."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+        """Seconds the server asks to wait (429, 503), if it said so."""
+
+    @property
+    def not_found(self) -> bool:
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        """A stale resourceVersion, or a name that exists already."""
+        return self.status == 409
+
+    @property
+    def gone(self) -> bool:
+        """The resourceVersion or continue token is too old: list again."""
+        return self.status == 410
+
+    @property
+    def transient(self) -> bool:
+        """Worth the same request again later: no answer, throttled or a server's failure."""
+        return self.status == 0 or self.status == 429 or self.status >= 500
+
+
+class KubeClient:
+    """One connection pool to one API server. Close it with `close()`, or use it with `async with`."""
+
+    def __init__(
+        self, configuration: Configuration, *, timeout: float = 30.0, recorder: Recorder | None = None
+    ) -> None:
+        self._configuration = configuration
+        self._rest = RESTClientObject(configuration)
+        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=5)
+        self._recorder = recorder
+
+    @classmethod
+    async def from_environment(
+        cls, *, kubeconfig: str | None = None, context: str | None = None, **options: Any
+    ) -> "KubeClient":
+        """In a pod by its ServiceAccount, else by `kubeconfig` (default: $KUBECONFIG or the user's own)."""
+        configuration = Configuration()
+        if kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+            kube_config.load_incluster_config(client_configuration=configuration)
+        else:
+            await kube_config.load_kube_config(
+                config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
+            )
+        configuration.connection_pool_maxsize = 100
+        return cls(configuration, **options)
+
+    async def __aenter__(self) -> "KubeClient":
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._rest.close()
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """TLS settings for the API server."""
+        context: ssl.SSLContext = self._rest.ssl_context
+        return context
+
+    async def credentials(self) -> Credentials:
+        """The credentials as they are now; a projected token is re-read."""
+        configuration = self._configuration
+        settings = await configuration.auth_settings()
+        token = settings["BearerToken"]["value"].removeprefix("Bearer ") if "BearerToken" in settings else None
+        return Credentials(
+            server=configuration.host,
+            ca_file=configuration.ssl_ca_cert,
+            verify=configuration.verify_ssl,
+            token=token,
+            certificate_file=configuration.cert_file,
+            key_file=configuration.key_file,
+        )
+
+    # -- verbs ---------------------------------------------------------------------------------------------------
+
+    async def get(self, path: str, params: Params | None = None, *, accept: str = "application/json") -> dict[str, Any]:
+        return await self._json("GET", path, params, accept=accept)
+
+    async def find(self, path: str) -> dict[str, Any] | None:
+        """`get`, with None for an object that isn't there."""
+        try:
+            return await self.get(path)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def create(self, path: str, body: Mapping[str, Any], params: Params | None = None) -> dict[str, Any]:
+        return await self._json("POST", path, params, body=body)
+
+    async def replace(self, path: str, body: Mapping[str, Any], params: Params | None = None) -> dict[str, Any]:
+        return await self._json("PUT", path, params, body=body)
+
+    async def patch(
+        self, path: str, body: object, params: Params | None = None, *, content_type: str = MERGE_PATCH
+    ) -> dict[str, Any]:
+        return await self._json("PATCH", path, params, body=body, content_type=content_type)
+
+    async def delete(self, path: str, body: Mapping[str, Any] | None = None) -> bool:
+        """True when the deletion was accepted, False when there was nothing to delete (404) or it is another object
+        of the same name now (409 by a uid precondition in `body`)."""
+        try:
+            await self._json("DELETE", path, None, body=body)
+        except ApiError as error:
+            if error.not_found or error.conflict:
+                return False
+            raise
+        return True
+
+    async def list_pages(
+        self, path: str, params: Params | None = None, *, page: int = 500, accept: str = "application/json"
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        """Pages of a LIST as (items, resourceVersion of the list). An expired continue token (410) is an ApiError."""
+        query = {**(params or {}), "limit": str(page)}
+        while True:
+            answer = await self.get(path, query, accept=accept)
+            yield answer.get("items") or [], answer["metadata"].get("resourceVersion", "")
+            token = answer["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def watch(
+        self, path: str, params: Params, *, accept: str = "application/json", idle_timeout: float = 70.0
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Watch events as dicts with `type` and `object`, bookmarks included, until the server ends the stream.
+
+        A stream that is silent for `idle_timeout` seconds is ended with an ApiError of status 0: bookmarks arrive
+        every minute, so silence means a dead connection.
+        """
+        query = {**params, "watch": "true", "allowWatchBookmarks": "true"}
+        timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=idle_timeout)
+        try:
+            async with self._open("GET", path, query, accept=accept, timeout=timeout) as response:
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        raise ApiError(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
+            raise ApiError(0, "WatchBroken", str(error) or type(error).__name__) from error
+
+    # -- transport -----------------------------------------------------------------------------------------------
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        *,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> dict[str, Any]:
+        try:
+            async with self._open(
+                method, path, params, body=body, content_type=content_type, accept=accept
+            ) as response:
+                answer: dict[str, Any] = json.loads(await response.read())
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._record(method, path, 0)
+            raise ApiError(0, "NoAnswer", str(error) or type(error).__name__) from error
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        *,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "copr-operator"}
+        for setting in (await self._configuration.auth_settings()).values():
+            headers[setting["key"]] = setting["value"]
+        url = f"{self._configuration.host}{path}" + (f"?{urlencode(params)}" if params else "")
+        answer = await self._rest.request(method, url, headers, body, _request_timeout=timeout or self._timeout)
+        response: aiohttp.ClientResponse = answer.response
+        async with response:
+            self._record(method, path, response.status)
+            if response.status >= 400:
+                raise _error(response, await response.read())
+            yield response
+
+    def _record(self, method: str, path: str, status: int) -> None:
+        if self._recorder is not None:
+            self._recorder(method, path, status)
+
+
+def _error(response: aiohttp.ClientResponse, data: bytes) -> ApiError:
+    try:
+        status = json.loads(data)
+        reason, message = status.get("reason", ""), status.get("message", "")
+    except (ValueError, AttributeError):
+        reason, message = response.reason or "", data[:300].decode(errors="replace")
+    after = response.headers.get("Retry-After", "")
+    return ApiError(response.status, reason, message, float(after) if after.isdigit() else None)

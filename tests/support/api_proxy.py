@@ -1,0 +1,91 @@
+"""A proxy before the API server that counts writes, and can end its client at the k-th of them.
+
+It speaks plain HTTP to the controller under test (loopback only) and forwards with its own credentials.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+
+from copr_operator.kube.client import KubeClient
+
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_NAME = re.compile(r"/(?:apis/[^/]+/[^/]+|api/v1)/(?:namespaces/[^/]+/)?([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$")
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write that was let through, and how it was answered."""
+
+    method: str
+    resource: str
+    """`jobs`, `coprbuilds`, `coprbuilds/status`, `events`..."""
+    name: str
+    status: int
+
+
+@dataclass
+class ApiProxy:
+    """Counts what passes. `on_write` is awaited after the server answered a write, before its client hears it."""
+
+    upstream: KubeClient
+    writes: list[Write] = field(default_factory=list)
+    on_write: Callable[[Write], Awaitable[None]] | None = None
+    url: str = ""
+
+    def count(self, resource: str, method: str | None = None) -> int:
+        return sum(w.resource == resource and method in (None, w.method) and w.status < 400 for w in self.writes)
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator["ApiProxy"]:
+        credentials = await self.upstream.credentials()
+        headers = {"Authorization": f"Bearer {credentials.token}"}
+        connector = aiohttp.TCPConnector(ssl=self.upstream.ssl_context, limit=0)
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+
+            async def forward(request: web.Request) -> web.StreamResponse:
+                return await self._forward(session, credentials.server, headers, request)
+
+            app = web.Application(client_max_size=16 * 1024**2)
+            app.router.add_route("*", "/{tail:.*}", forward)
+            runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            try:
+                yield self
+            finally:
+                await runner.cleanup()
+
+    async def _forward(
+        self, session: aiohttp.ClientSession, server: str, headers: dict[str, str], request: web.Request
+    ) -> web.StreamResponse:
+        sent = {k: v for k, v in request.headers.items() if k.lower() in ("accept", "content-type")} | headers
+        body = await request.read()
+        async with session.request(request.method, server + request.path_qs, headers=sent, data=body or None) as answer:
+            plain = {k: v for k, v in answer.headers.items() if k.lower() in ("content-type", "retry-after")}
+            if request.method in _WRITES:
+                data = await answer.read()
+                match = _NAME.search(request.path)
+                parts = match.groups() if match else (request.path, None, None)
+                resource = f"{parts[0]}/{parts[2]}" if parts[2] else str(parts[0])
+                write = Write(request.method, resource, parts[1] or "", answer.status)
+                self.writes.append(write)
+                if self.on_write is not None:
+                    await self.on_write(write)
+                return web.Response(status=answer.status, body=data, headers=plain)
+            response = web.StreamResponse(status=answer.status, headers=plain)
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError, asyncio.CancelledError):
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await response.write_eof()
+            return response
