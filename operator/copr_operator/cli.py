@@ -49,8 +49,7 @@ def main() -> None:
 @click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
 @click.option("--workers", default=16, help="Objects reconciled at the same time.")
 @click.option("--resync-seconds", default=600.0, help="Seconds between two full LISTs.")
-@click.option("--liveness-port", default=8080, help="Port of /healthz; 0: none.")
-@click.option("--metrics-port", default=8081, help="Port of /metrics; 0: none.")
+@click.option("--http-port", default=8080, help="Port of /healthz, /readyz and /metrics; 0: none.")
 @_LOG_OPTIONS[0]
 @_LOG_OPTIONS[1]
 def controller(
@@ -69,8 +68,7 @@ def controller(
     kubeconfig: str | None,
     workers: int,
     resync_seconds: float,
-    liveness_port: int,
-    metrics_port: int,
+    http_port: int,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -101,11 +99,43 @@ def controller(
         backend_ca_file=backend_ca_file,
         workers=workers,
         resync_seconds=resync_seconds,
-        liveness_port=liveness_port or None,
-        metrics_port=metrics_port or None,
+        http_port=http_port or None,
     )
     told_to_stop = asyncio.run(serve(settings))
     sys.exit(0 if told_to_stop else 1)
+
+
+@main.command()
+@click.option("--root", type=click.Path(path_type=Path), default=None, help="Directory of the results store.")
+@click.option("--port", type=int, default=None, help="Port to listen on.")
+@_LOG_OPTIONS[0]
+@_LOG_OPTIONS[1]
+def backend(root: Path | None, port: int | None, log_level: str, log_format: str) -> None:
+    """Keep the results and serve them. All its settings: COPR_BACKEND_<SETTING> (docs/backend.md)."""
+    from copr_operator import logs
+    from copr_operator.backend.main import run
+    from copr_operator.backend.settings import BackendSettings
+
+    logs.configure(log_level, log_format)
+    run(BackendSettings.from_environment(root=root, port=port))
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--namespace", "-n", required=True, help="Namespace of the CoprBuild that will use the file.")
+@click.option("--backend-url", required=True, help="Backend as you reach it.")
+@click.option("--service-account", default="copr-uploader", help="ServiceAccount of the namespace that may upload.")
+@click.option("--kubeconfig", default=None, help="Default: $KUBECONFIG or your own.")
+def upload(file: Path, namespace: str, backend_url: str, service_account: str, kubeconfig: str | None) -> None:
+    """Send an .src.rpm or a .spec; prints the source to put into a CoprBuild."""
+    from copr_operator.upload import UploadError, send
+
+    try:
+        answer = asyncio.run(send(file, namespace, backend_url, service_account, kubeconfig))
+    except UploadError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("source:\n  type: upload\n  upload:")
+    click.echo(f"    ref: {answer['ref']}\n    sha256: {answer['sha256']}")
 
 
 @main.group()

@@ -29,7 +29,7 @@ def cluster() -> clusters.Cluster:
 
 async def _install_crds(running: clusters.Cluster) -> None:
     async with await KubeClient.from_environment(kubeconfig=str(running.kubeconfig)) as kube:
-        for file in sorted(CRDS.glob("*.yaml")):
+        for file in sorted(CRDS.glob("copr-operator.dev_*.yaml")):
             crd = yaml.safe_load(file.read_text())
             path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}"
             parameters = {"fieldManager": "tests", "force": "true"}

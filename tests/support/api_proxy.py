@@ -37,6 +37,8 @@ class ApiProxy:
     writes: list[Write] = field(default_factory=list)
     on_write: Callable[[Write], Awaitable[None]] | None = None
     url: str = ""
+    dead: bool = False
+    """A dead proxy answers nothing: for its client the API server, for the API server its client, is gone."""
 
     def count(self, resource: str, method: str | None = None) -> int:
         return sum(w.resource == resource and method in (None, w.method) and w.status < 400 for w in self.writes)
@@ -68,6 +70,8 @@ class ApiProxy:
         self, session: aiohttp.ClientSession, server: str, headers: dict[str, str], request: web.Request
     ) -> web.StreamResponse:
         sent = {k: v for k, v in request.headers.items() if k.lower() in ("accept", "content-type")} | headers
+        if self.dead:
+            return _hang_up(request)
         body = await request.read()
         async with session.request(request.method, server + request.path_qs, headers=sent, data=body or None) as answer:
             plain = {k: v for k, v in answer.headers.items() if k.lower() in ("content-type", "retry-after")}
@@ -80,12 +84,23 @@ class ApiProxy:
                 self.writes.append(write)
                 if self.on_write is not None:
                     await self.on_write(write)
+                if self.dead:
+                    return _hang_up(request)
                 return web.Response(status=answer.status, body=data, headers=plain)
             response = web.StreamResponse(status=answer.status, headers=plain)
             await response.prepare(request)
             with contextlib.suppress(ConnectionError, aiohttp.ClientError, asyncio.CancelledError):
                 async for chunk in answer.content.iter_any():
+                    if self.dead:
+                        return response
                     await response.write(chunk)
             with contextlib.suppress(ConnectionError, RuntimeError):
                 await response.write_eof()
             return response
+
+
+def _hang_up(request: web.Request) -> web.Response:
+    """Closes the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)

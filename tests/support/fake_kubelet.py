@@ -147,9 +147,10 @@ class FakeKubelet:
         self.seen.append(plan_of(pod))
         self._spawn(self._patch(pod, status))
 
-    def revisit(self) -> None:
-        """Pods that were left running get another look the next time they are seen."""
-        self._done.clear()
+    async def look_again(self) -> None:
+        """Looks at the pods that were left alone once more, after `behaviour` has been changed."""
+        for pod in (await self._kube.get(paths.core("pods", self._namespace)))["items"]:
+            self._look(pod)
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)

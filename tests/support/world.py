@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
+from copr_operator.controller.lease import LEASE_NAME
 from copr_operator.controller.main import Controller
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.settings import ControllerSettings
@@ -67,7 +68,7 @@ class World:
         self.kubelet = kubelet
         self._token = tmp / "token"
         self._token.write_text("not-a-real-token")
-        self.deadlines = Deadlines(retry_base=0)
+        self.deadlines = Deadlines(retry_base=0, backend_retry=1, refusal_retry=1, refused_look=1)
 
     # -- controllers -------------------------------------------------------------------------------------------------
 
@@ -84,19 +85,24 @@ class World:
             "operator": operator,
             "namespaces": (self.namespace,),
             "backend_token_file": self._token,
-            "liveness_port": None,
-            "metrics_port": None,
-            "lease_duration": 2.0,
-            "lease_renew": 0.5,
+            "http_port": None,
+            "lease_duration": 1.0,
+            "lease_renew": 0.3,
         }
         return ControllerSettings(**{**values, **changes})
 
     @contextlib.asynccontextmanager
-    async def controller(self, **changes: Any) -> AsyncIterator["RunningController"]:
-        """A controller behind a proxy of its own, holding the Lease. It is stopped at the end, unless it was killed."""
+    async def controller(
+        self, *, split_brain: bool = False, wait: bool = True, **changes: Any
+    ) -> AsyncIterator["RunningController"]:
+        """A controller behind a proxy of its own. It is stopped at the end.
+
+        `split_brain`: it takes a Lease of its own, and so works beside another. No `wait`: it may have to stand by.
+        """
         async with ApiProxy(self.kube).serve() as proxy:
-            running = RunningController(proxy, self.settings(**changes))
-            await running.start()
+            lease = "other-lease" if split_brain else LEASE_NAME
+            running = RunningController(proxy, self.settings(**changes), lease)
+            await running.start(wait=wait)
             try:
                 yield running
             finally:
@@ -161,12 +167,13 @@ class World:
 class RunningController:
     """One controller in a thread with an event loop of its own: kopf ends all other tasks of its loop when it stops."""
 
-    def __init__(self, proxy: ApiProxy, settings: ControllerSettings) -> None:
+    def __init__(self, proxy: ApiProxy, settings: ControllerSettings, lease_name: str) -> None:
         self.proxy = proxy
         self.metrics = Metrics()
         self.told_to_stop: bool | None = None
         """What `Controller.run` returned; None while it runs."""
         self._settings = settings
+        self._lease_name = lease_name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._started = threading.Event()
@@ -177,7 +184,8 @@ class RunningController:
         self._stop, ready = asyncio.Event(), asyncio.Event()
         announce = asyncio.create_task(self._announce(ready))
         async with KubeClient(Configuration(host=self.proxy.url), recorder=self.metrics.record_request) as kube:
-            self.told_to_stop = await Controller(self._settings, kube, self.metrics).run(self._stop, ready)
+            controller = Controller(self._settings, kube, self.metrics, lease_name=self._lease_name)
+            self.told_to_stop = await controller.run(self._stop, ready)
         announce.cancel()
 
     async def _announce(self, ready: asyncio.Event) -> None:

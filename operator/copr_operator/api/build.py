@@ -103,7 +103,7 @@ class BuildSpec(ApiModel):
     with_build: ObjectName | None = Field(
         None, description="Name of a CoprBuild in this namespace whose batch this build joins."
     )
-    submitter: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s\x00-\x1f]+$")] | None = Field(
+    submitter: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[!-~]+$")] | None = Field(
         None, description="Who submitted the build, as shown to others."
     )
     queue_timeout: Annotated[int, Field(ge=1, le=2592000)] | None = Field(

@@ -2,22 +2,29 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from copr_operator.api.common import (
     ATOMIC,
-    ATOMIC_MAP,
     ApiModel,
     ChrootName,
+    ObjectName,
     RepoId,
     RepoUrl,
     Requirement,
+    atomic_map,
     cel,
     list_map,
 )
 
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 MacroName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{2,63}$")]
+MacroBody = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")]
+LabelKey = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"),
+]
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 
 
 class ChrootRepo(ApiModel):
@@ -30,6 +37,18 @@ class ChrootRepo(ApiModel):
 
 class ChrootResources(ApiModel):
     """What one build pod asks for. Memory is the build's own spec.memoryLimitMB."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            *(
+                (
+                    f"quantity(self.{name}Request).compareTo(quantity(self.{name}Limit)) <= 0",
+                    f"resources.{name}Request is more than resources.{name}Limit",
+                )
+                for name in ("cpu", "storage")
+            )
+        )
+    )
 
     cpu_request: Quantity = Field("500m", description="CPU requested for the build container.")
     cpu_limit: Quantity = Field("4", description="CPU limit of the build container.")
@@ -64,8 +83,11 @@ class ChrootSpec(ApiModel):
         Field(None, description="$releasever for dnf. Absent: the image's own.")
     )
     macros: Annotated[
-        dict[MacroName, Annotated[str, Field(max_length=512, pattern=r"^[^\r\n]*$")]],
-        Field(max_length=64, json_schema_extra=ATOMIC_MAP),
+        dict[MacroName, MacroBody],
+        Field(
+            max_length=64,
+            json_schema_extra=atomic_map("a macro's name has 3 to 64 letters, digits and underscores, without the %"),
+        ),
     ] = Field(default_factory=dict, description="Further RPM macros, without the %.")
     packages: Annotated[list[Requirement], Field(max_length=64, json_schema_extra=ATOMIC)] = Field(
         default_factory=list, description="Packages installed into the build root before every build."
@@ -73,13 +95,11 @@ class ChrootSpec(ApiModel):
     network_profile: Literal["nested", "sysadmin", "sandbox"] = Field(
         "nested", description="How %build is cut off from the network; see the docs on network profiles."
     )
-    runtime_class_name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None = (
-        Field(None, description="runtimeClassName of build pods, e.g. for kata or gVisor.")
+    runtime_class_name: ObjectName | None = Field(
+        None, description="runtimeClassName of build pods, e.g. for kata or gVisor."
     )
     node_selector: Annotated[
-        dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]],
-        Field(max_length=32, json_schema_extra=ATOMIC_MAP),
+        dict[LabelKey, LabelValue],
+        Field(max_length=32, json_schema_extra=atomic_map("a node selector's key must be a label key")),
     ] = Field(default_factory=dict, description="Further node labels that build pods need.")
-    resources: ChrootResources = Field(
-        default_factory=ChrootResources, description="CPU and storage of build pods in this chroot."
-    )
+    resources: ChrootResources = Field(ChrootResources(), description="CPU and storage of build pods in this chroot.")

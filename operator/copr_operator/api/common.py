@@ -27,8 +27,17 @@ def list_map(*keys: str) -> dict[str, Any]:
 
 SET = {"x-kubernetes-list-type": "set"}
 ATOMIC = {"x-kubernetes-list-type": "atomic"}
-ATOMIC_MAP = {"x-kubernetes-map-type": "atomic"}
+KEY_MESSAGE = "x-copr-key-message"
 
+
+def atomic_map(key_message: str) -> dict[str, Any]:
+    """A map with a pattern for its keys, replaced as a whole; the message is shown when a key does not match."""
+    return {"x-kubernetes-map-type": "atomic", KEY_MESSAGE: key_message}
+
+
+# Patterns mean the same to the API server (Go), to pydantic (Rust) and to CEL (RE2): classes such as `\s` and `\w` do
+# not, and a spec that only one of them admits could never be read. POSIX-like ranges do: `[!-~]` is printable ASCII.
+#
 # The first character is alphanumeric, so that no name is `.`, `..`, hidden or an option of a program.
 Owner = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^@?[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 ProjectName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
@@ -37,19 +46,21 @@ ChrootName = Annotated[
     str, Field(min_length=5, max_length=63, pattern=r"^[a-z0-9][a-z0-9_.+]*-[A-Za-z0-9_.+-]+-[A-Za-z0-9_]+$")
 ]
 ChrootPattern = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9*?\[][A-Za-z0-9_.+*?\[\]!-]*$")]
-HttpUrl = Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#\\]+([/?#]\S*)?$")]
+HttpUrl = Annotated[
+    str, Field(min_length=8, max_length=2048, pattern=r"^https?://[A-Za-z0-9._~:@%\[\]-]+([/?#][!-~]*)?$")
+]
 # $releasever, $basearch and $chroot are expanded; copr://owner/project stands for another project of this installation.
 RepoUrl = Annotated[
     str,
     Field(
         min_length=8,
         max_length=2048,
-        pattern=r"^(https?://[^\s/?#\\]+(/\S*)?|copr://@?[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.+:-]*)$",
+        pattern=r"^(https?://[A-Za-z0-9._~:@%$\[\]-]+(/[!-~]*)?|copr://@?[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.+:-]*)$",
     ),
 ]
 RepoId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 # A package name or another requirement dnf understands; never an option of dnf.
-Requirement = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9/(@_][^\r\n]*$")]
+Requirement = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9/(@_][^\x00-\x1f\x7f]*$")]
 BuildOption = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Sha256 = Annotated[str, Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]

@@ -30,8 +30,6 @@ from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
 
-BACKEND_PAUSE = 10.0
-"""Seconds for which a backend that did not answer is not asked again for the same thing."""
 PARALLEL_WRITES = 8
 
 
@@ -229,7 +227,7 @@ class Executor:
 
     def _note(self, uid: str, error: BackendError) -> None:
         log.warning("the backend did not do what was asked: %s", error)
-        until = asyncio.get_running_loop().time() + BACKEND_PAUSE
+        until = asyncio.get_running_loop().time() + self._config.deadlines.backend_retry
         self._notes[uid] = _Note(str(error)[:400], until)
 
     # -- projects --------------------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ import signal
 from collections.abc import AsyncIterator
 
 import kopf
-from prometheus_client import start_http_server
 
 from copr_operator.controller.backend import BackendClient, BackendError
 from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor, StaleError
+from copr_operator.controller.health import serve_health
 from copr_operator.controller.ids import IdAllocator
-from copr_operator.controller.lease import Lease
+from copr_operator.controller.lease import LEASE_NAME, Lease
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.queue import KeyedQueue
 from copr_operator.controller.reconciler import Reconciler
@@ -32,7 +32,9 @@ HEARTBEAT_LIMIT = 75.0
 class Controller:
     """All parts of one controller, wired. `run` returns when it is told to stop or loses the Lease."""
 
-    def __init__(self, settings: ControllerSettings, kube: KubeClient, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ControllerSettings, kube: KubeClient, metrics: Metrics, *, lease_name: str = LEASE_NAME
+    ) -> None:
         operator = settings.operator
         self.settings = settings
         self.metrics = metrics
@@ -54,9 +56,9 @@ class Controller:
         )
         self.lease = Lease(
             kube, operator.namespace, settings.identity,
-            duration=settings.lease_duration, renew_every=settings.lease_renew,
+            duration=settings.lease_duration, renew_every=settings.lease_renew, name=lease_name,
         )  # fmt: skip
-        self._stuck: str = ""
+        self._watching = False
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> bool:
         """True when it was told to stop, False when it must not go on (the Lease is lost, a part has died)."""
@@ -69,6 +71,7 @@ class Controller:
             return True
         acquiring.result()
         self.metrics.active.set(1)
+        log.info("active: watching %s", ", ".join(self.settings.watched) or "all namespaces")
         async with self._running() as tasks:
             if ready is not None:
                 ready.set()
@@ -89,6 +92,7 @@ class Controller:
         kopf_stop = asyncio.Event()
         await self._first_sync()
         self.feeder.heartbeat = asyncio.get_running_loop().time()
+        self._watching = True
         tasks = {
             asyncio.create_task(self.lease.hold(), name="the Lease"),
             asyncio.create_task(self._resync_loop(), name="the resync"),
@@ -118,15 +122,13 @@ class Controller:
 
     async def _operate(self, stop: asyncio.Event) -> None:
         namespaces = self.settings.watched
-        port = self.settings.liveness_port
         await kopf.operator(
-            registry=registry(self.feeder, self.kube, self._probe),
+            registry=registry(self.feeder, self.kube),
             settings=operator_settings(),
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
             stop_flag=stop,
-            liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port is not None else None,
         )
 
     async def _resync_loop(self) -> None:
@@ -169,13 +171,17 @@ class Controller:
             self.queue.add_after(key, again)
         return "ok"
 
-    async def _probe(self) -> None:
-        """The liveness probe: fails when the watch has not shown our own Lease's renewals for too long."""
+    def problem(self) -> str:
+        """What the liveness probe says: the watch has not shown our own Lease's renewals for too long.
+
+        While the Lease is renewed, its watch must show it; silence means that watching is broken, whatever the cause.
+        """
+        if not self._watching:
+            return ""
         now = asyncio.get_running_loop().time()
         silent = now - self.feeder.heartbeat
         renewing = now - self.lease.renewed_at < 2 * self.settings.lease_renew + 5
-        if silent > HEARTBEAT_LIMIT and renewing:
-            raise kopf.PermanentError(f"the watch has been silent for {silent:.0f} s")
+        return f"the watch has been silent for {silent:.0f} s" if silent > HEARTBEAT_LIMIT and renewing else ""
 
 
 async def serve(settings: ControllerSettings) -> bool:
@@ -185,9 +191,9 @@ async def serve(settings: ControllerSettings) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
     async with await KubeClient.from_environment(
         kubeconfig=settings.kubeconfig, recorder=metrics.record_request
     ) as kube:
-        return await Controller(settings, kube, metrics).run(stop)
+        controller = Controller(settings, kube, metrics)
+        async with serve_health(settings.http_port, controller.problem, metrics.registry):
+            return await controller.run(stop)

@@ -25,8 +25,8 @@ class ControllerSettings:
     backend_ca_file: Path | None = None
     workers: int = 16
     resync_seconds: float = 600.0
-    liveness_port: int | None = 8080
-    metrics_port: int | None = 8081
+    http_port: int | None = 8080
+    """Port of /healthz, /readyz and /metrics; None: none."""
     lease_duration: float = 15.0
     lease_renew: float = 5.0
     identity: str = field(default_factory=default_identity)

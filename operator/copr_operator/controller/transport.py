@@ -76,7 +76,7 @@ def try_chroot(obj: Mapping[str, Any]) -> ChrootSpec | None:
         return None
 
 
-def registry(feeder: Feeder, kube: KubeClient, probe: Callable[[], Awaitable[None]]) -> kopf.OperatorRegistry:
+def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
     """All handlers of the operator: one page, no decisions."""
     handlers = kopf.OperatorRegistry()
 
@@ -109,11 +109,6 @@ def registry(feeder: Feeder, kube: KubeClient, probe: Callable[[], Awaitable[Non
             certificate_path=mine.certificate_file,
             private_key_path=mine.key_file,
         )
-
-    @kopf.on.probe(id="watch", registry=handlers)
-    async def watching(**_: Any) -> str:
-        await probe()
-        return "alive"
 
     return handlers
 

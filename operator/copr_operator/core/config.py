@@ -13,6 +13,10 @@ class Deadlines:
     """Added to the build's own timeout, which the wrapper in the pod keeps."""
     refused_look: int = 10
     """A Job without a pod for so long may be held back by quota or admission: its Events are read."""
+    backend_retry: int = 10
+    """A backend that did not do what was asked is asked again after so long."""
+    refusal_retry: int = 30
+    """A Job that the API server refused is tried again, a Job without a pod is asked about again, after so long."""
     retry_base: int = 10
     """First delay before an infrastructure failure is tried again; doubles each time."""
 

@@ -48,10 +48,10 @@ def start_gate(observed: Observed, step: str, attempt: int, config: OperatorConf
     chosen = [c.name for c in observed.build.status.chroots] if step == names.SOURCE_STEP else [step]
     if step == names.SOURCE_STEP and observed.batch.blocked:
         return Gate("WaitingForBatch", observed.batch.message)
-    return _chroots_gate(observed, step, chosen) or _previous_job_gate(observed, step, attempt, config)
+    return _chroots_gate(observed, step, chosen, config) or _previous_job_gate(observed, step, attempt, config)
 
 
-def _chroots_gate(observed: Observed, step: str, chosen: list[str]) -> Gate | None:
+def _chroots_gate(observed: Observed, step: str, chosen: list[str], config: OperatorConfig) -> Gate | None:
     project = observed.project
     assert project is not None  # noqa: S101 (the project gate comes first)
     needed = list(chosen)
@@ -69,7 +69,7 @@ def _chroots_gate(observed: Observed, step: str, chosen: list[str]) -> Gate | No
         return Gate("RepositoryNotReady", f"the repository of {', '.join(missing)} is not there yet")
     if observed.build.dirname != observed.build.spec.project and not observed.directory_ready:
         if observed.backend_message:
-            return Gate("BackendUnavailable", observed.backend_message, look_again=10)
+            return Gate("BackendUnavailable", observed.backend_message, look_again=config.deadlines.backend_retry)
         return Gate("RepositoryNotReady", "the directory's repositories are being made", action=EnsureDirectory())
     return None
 

@@ -52,7 +52,7 @@ def plan(observed: Observed, config: OperatorConfig) -> Plan:
     """Decides what to do about one build."""
     build = observed.build
     if build.deleting:
-        return _plan_deletion(observed)
+        return _plan_deletion(observed, config)
     if build.status.state in TERMINAL:
         return _plan_finished(observed)
     if build.status.id is None:
@@ -84,7 +84,7 @@ def _plan_finished(observed: Observed) -> Plan:
     return Plan(status=status, urgency=Urgency.NOW, forget=True)
 
 
-def _plan_deletion(observed: Observed) -> Plan:
+def _plan_deletion(observed: Observed, config: OperatorConfig) -> Plan:
     """Stop the pods, take the packages out of the repositories, let go. A build that was never adopted has neither."""
     build = observed.build
     if not build.finalized:
@@ -101,7 +101,7 @@ def _plan_deletion(observed: Observed) -> Plan:
             return Plan(
                 status=conclude(build.status, build, observed.now, "BackendUnavailable", message, ending=True),
                 urgency=Urgency.SOON,
-                requeue_at=observed.now + timedelta(seconds=15),
+                requeue_at=observed.now + timedelta(seconds=config.deadlines.backend_retry),
             )
         return Plan(actions=(actions.RemoveResults(),))
     return Plan(actions=(actions.RemoveFinalizer(),), forget=True)

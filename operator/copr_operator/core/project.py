@@ -11,9 +11,6 @@ from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import ProjectView
 from copr_operator.core.status import merge_conditions
 
-RETRY = 15
-"""Seconds after which the backend is asked again."""
-
 
 @dataclass(frozen=True)
 class AdoptProject:
@@ -73,7 +70,7 @@ def plan_project(observed: ObservedProject, config: OperatorConfig) -> ProjectPl
     """Decides what to do about one project."""
     project = observed.project
     if project.deleting:
-        return _plan_deletion(observed)
+        return _plan_deletion(observed, config)
     rival = _winner(observed.rivals, project)
     if rival is not None:
         where = f"CoprProject {rival.namespace}/{rival.name} has {rival.spec.owner}/{rival.spec.name}"
@@ -86,7 +83,7 @@ def plan_project(observed: ObservedProject, config: OperatorConfig) -> ProjectPl
     missing = [c.name for c in project.spec.chroots if c.name not in observed.ensured]
     if missing and not observed.backend_message:
         return ProjectPlan(actions=tuple(EnsureRepository(name) for name in missing))
-    requeue = observed.now + timedelta(seconds=RETRY) if missing else None
+    requeue = observed.now + timedelta(seconds=config.deadlines.backend_retry) if missing else None
     return ProjectPlan(status=_status(observed, config, None), requeue_at=requeue)
 
 
@@ -96,11 +93,11 @@ def _winner(rivals: Iterable[ProjectView], project: ProjectView) -> ProjectView 
     return senior if senior is not None and seniority(senior) < seniority(project) else None
 
 
-def _plan_deletion(observed: ObservedProject) -> ProjectPlan:
+def _plan_deletion(observed: ObservedProject, config: OperatorConfig) -> ProjectPlan:
     project = observed.project
     if not project.finalized:
         return ProjectPlan(released=True)
-    again = observed.now + timedelta(seconds=RETRY)
+    again = observed.now + timedelta(seconds=config.deadlines.backend_retry)
     if observed.active_builds:
         return ProjectPlan(requeue_at=again)
     if gates.holds_name(project) and not observed.removed:

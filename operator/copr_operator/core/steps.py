@@ -12,9 +12,6 @@ from copr_operator.core.observed import JobView, Observed, Refusal, format_time
 from copr_operator.core.outcome import Fault
 from copr_operator.core.wire import StepSummary
 
-REFUSAL_RETRY = 30
-"""Seconds after which a refused Job is tried, and a Job without a pod is asked about, again."""
-
 
 @dataclass(frozen=True)
 class Step:
@@ -56,16 +53,16 @@ def read(observed: Observed, name: str, state: str, attempt: int, config: Operat
         fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
     refusal = observed.refusals.get(names.job_name(observed.build.uid, name, attempt))
-    return Step(name, attempt) if refusal is None else _refused(observed, name, attempt, refusal)
+    return Step(name, attempt) if refusal is None else _refused(observed, name, attempt, refusal, config)
 
 
-def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal) -> Step:
+def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, config: OperatorConfig) -> Step:
     """403 is quota or admission: it waits, and starts by itself when the cause goes. The rest can't become right."""
     if refusal.status != 403:
         reason = "NameCollision" if refusal.status == 409 else "JobRefused"
         fault = Fault(reason, refusal.message, outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
-    again = refusal.at + timedelta(seconds=REFUSAL_RETRY)
+    again = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)
     return Step(
         name, attempt, reason="Queued", message=refusal.message, held=observed.now < again, look_again=again
     )  # fmt: skip
@@ -89,7 +86,7 @@ def _without_pod(observed: Observed, step: Step, job: JobView, config: OperatorC
     if refusal is None:
         look = job.created + timedelta(seconds=config.deadlines.refused_look)
     else:
-        look = refusal.at + timedelta(seconds=REFUSAL_RETRY)
+        look = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)
     due = observed.now >= look
     return Step(
         step.name,

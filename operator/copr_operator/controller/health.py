@@ -1,0 +1,36 @@
+"""The controller's own HTTP surface: /healthz, /readyz and /metrics. It answers while waiting for the Lease as well."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+
+@contextlib.asynccontextmanager
+async def serve_health(
+    port: int | None, problem: Callable[[], str], registry: CollectorRegistry
+) -> AsyncIterator[None]:
+    """`problem` says what is wrong with this process, in words; an empty string is health. No port: no server."""
+    if port is None:
+        yield
+        return
+
+    async def health(_: web.Request) -> web.Response:
+        text = problem()
+        return web.Response(text=text or "ok", status=500 if text else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/healthz", health)
+    app.router.add_get("/readyz", health)
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, port=port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
