@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from copr_operator.api.crd import GROUP, KINDS
 from tests.cluster import api as clusters
 from tests.cluster import images
 
@@ -76,11 +77,15 @@ def install(report: Report = print) -> Installation:
     overlay = _write_overlay(cluster, references)
     # The kinds must be known before the chroots can be applied.
     installation.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(REPOSITORY / "crds"))
-    installation.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPOSITORY / "crds"))
+    installation.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_crd_names())
     installation.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(overlay))
     for workload in ("statefulset/copr-operator-backend", "deployment/copr-operator-controller"):
         installation.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=120s")
     return installation
+
+
+def _crd_names() -> list[str]:
+    return [f"customresourcedefinition/{kind.plural}.{GROUP}" for kind in KINDS]
 
 
 def _load_images(cluster: clusters.Cluster, references: dict[str, str], report: Report) -> None:
@@ -132,7 +137,7 @@ def _write_overlay(cluster: clusters.Cluster, references: dict[str, str]) -> Pat
         "images": [{"name": "copr-operator/operator", "newName": name, "newTag": tag}],
         "patches": [
             {"target": {"kind": "PersistentVolume"}, "patch": yaml.safe_dump(volume)},
-            {"target": {"kind": "ConfigMap", "name": "copr-operator-controller"},
+            {"target": {"kind": "ConfigMap", "name": "copr-operator-controller-settings"},
              "patch": yaml.safe_dump([{"op": "add", "path": f"/data/{k}", "value": v} for k, v in settings.items()])},
             *chroots,
         ],

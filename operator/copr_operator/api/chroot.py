@@ -62,6 +62,15 @@ class ChrootResources(ApiModel):
 class ChrootSpec(ApiModel):
     """How builds in this chroot are run."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "self.networkProfile != 'sandbox' || has(self.runtimeClassName)",
+                "spec.networkProfile is 'sandbox', so spec.runtimeClassName must be given",
+            )
+        )
+    )
+
     name: ChrootName = Field(
         description="Copr's name of the chroot; an object name can't hold `_`.",
         json_schema_extra=cel(("self == oldSelf", "spec.name can't be changed")),

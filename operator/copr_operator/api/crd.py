@@ -1,8 +1,8 @@
 """Generates the CustomResourceDefinitions from the models: `python -m copr_operator.api.crd DIRECTORY` writes them.
 
 A structural schema knows no $ref, no anyOf-with-null and no titles, so pydantic's JSON schema is flattened: references
-are put in place, and an optional field is one that is not required. Defaults are filled in by the API server, so a nested
-model that must be there is given as a field's default, not made by a default_factory, which no schema can show.
+are put in place, and an optional field is one that is not required. The API server fills in the defaults of the schema,
+so a nested model that is always there is a field's default: what a default_factory makes is not in the schema.
 """
 
 import json

@@ -9,7 +9,6 @@ from copr_operator.api.chroot import ChrootSpec
 from copr_operator.core import actions, names
 from copr_operator.core.observed import Batch, Refusal
 from copr_operator.core.plan import Plan, Urgency, plan
-from copr_operator.core.steps import REFUSAL_RETRY
 from tests.support.builders import (
     CONFIG,
     D12,
@@ -126,8 +125,8 @@ class TestWaiting:
         waiting = plan(observed(build(accepted()), refusals=refused, now=61), CONFIG)
         assert waiting.actions == ()
         assert reason(waiting) == "Queued"
-        assert waiting.requeue_at == at(60 + REFUSAL_RETRY)
-        again = plan(observed(build(accepted()), refusals=refused, now=60 + REFUSAL_RETRY), CONFIG)
+        assert waiting.requeue_at == at(90)
+        again = plan(observed(build(accepted()), refusals=refused, now=90), CONFIG)
         assert again.actions == (actions.CreateJob(SRC, 1),)
 
     @pytest.mark.parametrize(("status", "expected"), [(422, "JobRefused"), (409, "NameCollision")])

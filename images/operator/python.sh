@@ -1,0 +1,19 @@
+#!/bin/sh
+# Sees to it that the image has Python: `run` what running needs, `build` what installing needs too. A base such as
+# python:3.13-slim has all of it; a plain Debian gets its distribution's own.
+set -eu
+
+case $1 in
+    run) packages='python3 ca-certificates' ;;
+    build) packages='python3 python3-venv python3-pip ca-certificates' ;;
+    *) echo "usage: $0 run|build" >&2; exit 2 ;;
+esac
+if command -v python3 >/dev/null; then
+    exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+# shellcheck disable=SC2086 # a list of words
+apt-get install -y --no-install-recommends $packages
+apt-get clean
+rm -rf /var/lib/apt/lists/*

@@ -1,0 +1,1 @@
+"""The results store: takes files from build pods, publishes DNF repositories, serves `/results/`."""

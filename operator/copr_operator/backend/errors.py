@@ -1,0 +1,23 @@
+"""The two ways the backend says no."""
+
+from copr_operator.core.reasons import FAILURES
+
+
+class RefusedError(Exception):
+    """What the step brought can't be accepted; ends up in its StepSummary. `reason` is one of core.reasons.FAILURES."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = FAILURES[reason].name
+        self.message = message
+
+
+class HttpError(Exception):
+    """An answer other than 2xx: `{"error": message, "reason": reason}`, and `extra` beside them."""
+
+    def __init__(self, status: int, message: str, reason: str = "", **extra: object) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reason = reason
+        self.extra = extra

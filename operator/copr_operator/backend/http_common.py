@@ -1,0 +1,172 @@
+"""What all routes share: errors as JSON, bearer tokens, bodies within limits, files with ranges."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from email.utils import formatdate, parsedate_to_datetime
+from typing import BinaryIO
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from copr_operator.backend.errors import HttpError
+from copr_operator.backend.metrics import Metrics
+from copr_operator.backend.store import Entry, StoreFullError, StorePathError
+
+_PIECE = 256 * 1024
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+
+
+def error_response(error: HttpError) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    content = {"error": error.message, "reason": error.reason, **error.extra}
+    return JSONResponse(content, status_code=error.status, headers=headers)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HttpError)  # noqa: S101 (registered for this class)
+    if error.status in (401, 403):
+        metrics: Metrics = request.app.state.metrics
+        metrics.denied.inc()
+    return error_response(error)
+
+
+async def on_starlette_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class)
+    return JSONResponse({"error": error.detail, "reason": ""}, status_code=error.status_code, headers=error.headers)
+
+
+async def on_store_full(_request: Request, _error: Exception) -> Response:
+    return error_response(HttpError(507, "the store is full", "StorageFull"))
+
+
+async def on_store_path(_request: Request, _error: Exception) -> Response:
+    return error_response(HttpError(404, "no such file"))
+
+
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    return error_response(HttpError(400, "the client went away in the middle of the body"))
+
+
+EXCEPTION_HANDLERS = {
+    HttpError: on_http_error,
+    HTTPException: on_starlette_error,
+    StoreFullError: on_store_full,
+    StorePathError: on_store_path,
+    ClientDisconnect: on_disconnect,
+}
+
+
+def bearer(request: Request) -> str:
+    """The token of a request. Raises HttpError 401."""
+    scheme, _space, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > 16384:
+        raise HttpError(401, "a bearer token is needed")
+    return token
+
+
+def content_length(request: Request) -> int | None:
+    value = request.headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+async def body(
+    request: Request, limit: int, *, silence: float, count: Callable[[int], None] = lambda _size: None, reason: str = ""
+) -> AsyncIterator[bytes]:
+    """The body piece by piece. Raises HttpError 413 beyond `limit` bytes, 408 after `silence` seconds without any."""
+    announced = content_length(request)
+    if announced is not None and announced > limit:
+        raise HttpError(413, f"{announced} bytes; at most {limit} are accepted here", reason)
+    received = 0
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(silence):
+                data = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise HttpError(408, f"nothing arrived for {silence:.0f} seconds") from None
+        received += len(data)
+        if received > limit:
+            raise HttpError(413, f"more than {limit} bytes are not accepted here", reason)
+        count(len(data))
+        yield data
+
+
+async def small_body(request: Request, limit: int, *, silence: float) -> bytes:
+    return b"".join([data async for data in body(request, limit, silence=silence)])
+
+
+def file_response(
+    request: Request, file: BinaryIO, entry: Entry, *, media_type: str, headers: dict[str, str] | None = None
+) -> Response:
+    """An open file as an answer to GET or HEAD, whole or one range of it. Several ranges get the whole file, as
+    RFC 9110 allows."""
+    etag = f'"{entry.mtime_ns:x}-{entry.size:x}"'
+    modified = formatdate(entry.mtime_ns // 10**9, usegmt=True)
+    base = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes", **(headers or {})}
+    if _unchanged(request, etag, entry):
+        file.close()
+        return Response(status_code=304, headers=base)
+    start, length, status = 0, entry.size, 200
+    wanted = _wanted_range(request, etag, modified, entry.size)
+    if wanted is not None:
+        start, length = wanted
+        if length <= 0:
+            file.close()
+            return Response(status_code=416, headers={**base, "Content-Range": f"bytes */{entry.size}"})
+        status = 206
+        base["Content-Range"] = f"bytes {start}-{start + length - 1}/{entry.size}"
+    base["Content-Length"] = str(length)
+    if request.method == "HEAD":
+        file.close()
+        return Response(status_code=status, headers=base, media_type=media_type)
+    return StreamingResponse(_pieces(file, start, length), status_code=status, headers=base, media_type=media_type)
+
+
+async def _pieces(file: BinaryIO, start: int, length: int) -> AsyncIterator[bytes]:
+    """Exactly `length` bytes, also of a file that is growing."""
+    try:
+        if start:
+            await asyncio.to_thread(file.seek, start)
+        while length > 0:
+            data = await asyncio.to_thread(file.read, min(_PIECE, length))
+            if not data:
+                return
+            length -= len(data)
+            yield data
+    finally:
+        file.close()
+
+
+def _unchanged(request: Request, etag: str, entry: Entry) -> bool:
+    match = request.headers.get("if-none-match")
+    if match is not None:
+        return match.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in match.split(","))
+    since = request.headers.get("if-modified-since")
+    if since is None:
+        return False
+    try:
+        return entry.mtime_ns // 10**9 <= parsedate_to_datetime(since).timestamp()
+    except (ValueError, OverflowError):
+        return False
+
+
+def _wanted_range(request: Request, etag: str, modified: str, size: int) -> tuple[int, int] | None:
+    """Start and length of a single satisfiable range; length 0: it can't be satisfied; None: send everything."""
+    match = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if match is None or request.headers.get("if-range", etag) not in (etag, modified):
+        return None
+    first, last = match[1], match[2]
+    if len(first) > 18 or len(last) > 18 or not (first or last):
+        return None
+    if not first:
+        length = min(int(last), size)
+        return size - length, length
+    if last and int(last) < int(first):
+        return None
+    end = min(int(last), size - 1) if last else size - 1
+    return int(first), max(end - int(first) + 1, 0)

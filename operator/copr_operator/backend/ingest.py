@@ -1,0 +1,228 @@
+"""The end of a step: check what came, store it, publish it, and say so.
+
+Everything can be repeated: files stay in the spool until the answer is stored durably, and storing and publishing the
+same again changes nothing. So a pod that got no answer, or a backend that was killed, just starts `finish` again.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from copr_operator.backend import checks
+from copr_operator.backend.errors import HttpError, RefusedError
+from copr_operator.backend.guard import BuildGuard
+from copr_operator.backend.identity import StepIdentity
+from copr_operator.backend.inspector import Inspector, RpmFile
+from copr_operator.backend.layout import REPODATA, RESULTS, RESULTS_JSON, SUCCESS, Repo, build_id_of
+from copr_operator.backend.metadata import PackageEntry
+from copr_operator.backend.metrics import Metrics
+from copr_operator.backend.publisher import Publisher
+from copr_operator.backend.spool import Spool, StepSpool
+from copr_operator.backend.store import Store
+from copr_operator.backend.trash import Trash
+from copr_operator.core.wire import ArtifactRef, FinishRequest, StepFailure, StepSummary
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    files: int
+    """Most files of a step."""
+    total: int
+    """Bytes of all of them."""
+
+
+class Ingest:
+    def __init__(
+        self,
+        store: Store,
+        spool: Spool,
+        inspector: Inspector,
+        publisher: Publisher,
+        trash: Trash,
+        guard: BuildGuard,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._inspector = inspector
+        self._publisher = publisher
+        self._trash = trash
+        self._guard = guard
+        self._limits = limits
+        self._metrics = metrics
+
+    async def finish(self, who: StepIdentity, request: FinishRequest) -> StepSummary:
+        """Returns when all is stored and published, or with the reason why it was refused."""
+        async with self._guard.working(who.build_id, who.step):
+            step = self._spool.step(who.build_id, who.step, who.attempt)
+            answer = await asyncio.to_thread(lambda: step.answer)
+            if answer is None:
+                answer = await self._end(who, step, request)
+                await asyncio.to_thread(self._spool.closed, step, who.result, answer)
+            return answer
+
+    async def _end(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
+        await asyncio.to_thread(self._store_logs, step, who.result)
+        if who.cancelled or request.outcome == "failed":
+            self._metrics.finished.labels("cancelled" if who.cancelled else "failed").inc()
+            return StepSummary(outcome="failed")
+        try:
+            answer = await (self._source(who, step, request) if who.chroot is None else self._rpms(who, step, request))
+        except RefusedError as refused:
+            logger.info("%s refused: %s: %s", who.result, refused.reason, refused.message)
+            self._metrics.finished.labels("refused").inc()
+            self._metrics.refused.labels(refused.reason).inc()
+            return StepSummary(outcome="failed", failure=StepFailure(reason=refused.reason, message=refused.message))
+        self._metrics.finished.labels("succeeded").inc()
+        return answer
+
+    async def _source(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
+        self._check_files(step, request.files)
+        srpm, specs = checks.split_source(request.files)
+        for spec in specs:
+            await asyncio.to_thread(_check_checksum, step, spec)
+        try:
+            rpm = await self._inspector.inspect(step.files / srpm.name, srpm.name)
+        except RefusedError as refused:
+            raise RefusedError("SRPMInvalid", refused.message) from None
+        _same_checksum(srpm, rpm.sha256)
+        package = checks.check_srpm(srpm.name, rpm)
+        await asyncio.to_thread(self._store_files, step, who.result, request.files, [rpm])
+        await asyncio.to_thread(self._mark_success, who.result)
+        return StepSummary(
+            outcome="succeeded",
+            package=package,
+            srpm=ArtifactRef(name=srpm.name, sha256=rpm.sha256, size=rpm.size),
+            exclusive_arch=rpm.exclusive_arch,
+            exclude_arch=rpm.exclude_arch,
+            build_arch=rpm.build_arch,
+        )
+
+    async def _rpms(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
+        if who.chroot is None or who.package is None:
+            raise HttpError(503, "the build's package is not known yet")
+        repo = Repo.of(who.owner, who.dirname, who.chroot)
+        if self._trash.holds_repo(repo):
+            raise RefusedError("ResultsRefused", f"{repo.path} is being removed")
+        directory = who.result.rpartition("/")[2]
+        with self._publisher.arriving(repo):
+            self._check_files(step, request.files)
+            rpms = await self._inspect(step, directory, request.files)
+            checks.check_rpms([(name, rpm) for name, rpm in rpms.items()], who.chroot, who.package)
+            entries = [PackageEntry(f"{directory}/{name}", rpm.sha256, rpm.chunks) for name, rpm in rpms.items()]
+            await self._withdraw_changed(repo, directory, entries)
+            await asyncio.to_thread(self._store_files, step, who.result, request.files, list(rpms.values()))
+        await self._publisher.publish(repo, {directory: entries})
+        await asyncio.to_thread(self._mark_success, who.result)
+        return StepSummary(outcome="succeeded", packages=len(rpms))
+
+    def _check_files(self, step: StepSpool, files: Sequence[ArtifactRef]) -> None:
+        checks.check_names(files, self._limits.files)
+        total = 0
+        for file in files:
+            try:
+                total += (step.files / file.name).lstat().st_size
+            except FileNotFoundError:
+                raise HttpError(422, f"{file.name} was not sent", "CollectFailed") from None
+        if total > self._limits.total:
+            raise RefusedError("ResultsRefused", f"{total} bytes; at most {self._limits.total} are accepted")
+
+    async def _inspect(self, step: StepSpool, directory: str, files: Sequence[ArtifactRef]) -> dict[str, RpmFile]:
+        for file in files:
+            if not file.name.endswith(".rpm"):
+                raise RefusedError("ResultsRefused", f"{file.name} is no RPM")
+        found = await asyncio.gather(
+            *(self._inspector.inspect(step.files / file.name, f"{directory}/{file.name}") for file in files)
+        )
+        for file, rpm in zip(files, found, strict=True):
+            _same_checksum(file, rpm.sha256)
+        return {file.name: rpm for file, rpm in zip(files, found, strict=True)}
+
+    async def _withdraw_changed(self, repo: Repo, directory: str, entries: Sequence[PackageEntry]) -> None:
+        """An earlier attempt may have been published without its pod hearing of it. Its files are about to be
+        replaced by others of the same names, so they must not be listed while that happens."""
+        listed = (await self._publisher.published(repo)).by_directory.get(directory, {})
+        if listed and listed != {entry.href: entry.pkgid for entry in entries}:
+            await self._publisher.publish(repo, {directory: []}, at_once=True)
+
+    def _store_files(self, step: StepSpool, result: str, files: Sequence[ArtifactRef], rpms: Sequence[RpmFile]) -> None:
+        target = f"{RESULTS}/{result}"
+        self._store.delete(f"{target}/{SUCCESS}")
+        wanted = {file.name for file in files}
+        for entry in self._store.list(target):
+            # what an earlier attempt left; logs stay, and are replaced by their names
+            if entry.name not in wanted and not entry.name.endswith(".log.gz") and not entry.is_dir:
+                self._store.delete(f"{target}/{entry.name}")
+        for file in files:
+            self._store.adopt(step.files / file.name, f"{target}/{file.name}")
+        self._store.put(f"{target}/{RESULTS_JSON}", _json(checks.results_json(rpms)))
+
+    def _mark_success(self, result: str) -> None:
+        self._store.put(f"{RESULTS}/{result}/{SUCCESS}", b"done\n")
+
+    def _store_logs(self, step: StepSpool, result: str) -> None:
+        for name in step.log_names():
+            self._store.adopt(step.packed_log(name), f"{RESULTS}/{result}/{name}.gz")
+
+
+class RpmReader:
+    """Reads repositories anew from their RPMs."""
+
+    def __init__(self, store: Store, inspector: Inspector, trash: Trash) -> None:
+        self._store = store
+        self._inspector = inspector
+        self._trash = trash
+
+    async def everything(self, repo: Repo) -> dict[str, list[PackageEntry]]:
+        """All packages of builds that succeeded and are not being removed, by result directory."""
+        found: dict[str, list[PackageEntry]] = {}
+        for directory in await asyncio.to_thread(self._directories, repo):
+            path = f"{repo.results}/{directory}"
+            names = [entry.name for entry in await asyncio.to_thread(self._store.list, path)]
+            rpms = [name for name in names if name.endswith(".rpm") and not name.startswith(".")]
+            inspected = await asyncio.gather(*(self._read(path, directory, name) for name in rpms))
+            found[directory] = [entry for entry in inspected if entry is not None]
+        return found
+
+    async def _read(self, path: str, directory: str, name: str) -> PackageEntry | None:
+        href = f"{directory}/{name}"
+        try:
+            rpm = await self._inspector.inspect(self._store.local_path(f"{path}/{name}"), href)
+        except RefusedError as refused:
+            # It was good once. One damaged file must not keep the others from being listed.
+            logger.error("%s/%s is left out of its repository: %s", path, name, refused.message)
+            return None
+        return PackageEntry(href, rpm.sha256, rpm.chunks)
+
+    def _directories(self, repo: Repo) -> list[str]:
+        removed = self._trash.directories(repo)
+        return [
+            entry.name
+            for entry in self._store.list(repo.results)
+            if entry.is_dir
+            and entry.name != REPODATA
+            and build_id_of(entry.name) is not None
+            and entry.name not in removed
+            and self._store.stat(f"{repo.results}/{entry.name}/{SUCCESS}") is not None
+        ]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def _check_checksum(step: StepSpool, file: ArtifactRef) -> None:
+    with (step.files / file.name).open("rb") as data:
+        _same_checksum(file, hashlib.file_digest(data, "sha256").hexdigest())
+
+
+def _same_checksum(file: ArtifactRef, sha256: str) -> None:
+    if file.sha256 != sha256:
+        raise RefusedError("ChecksumMismatch", f"{file.name}: its checksum is {sha256}, not {file.sha256[:64]}")

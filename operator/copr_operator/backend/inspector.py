@@ -1,0 +1,123 @@
+"""Reading RPMs in worker processes: one crash or hang costs one file, not the backend."""
+
+import asyncio
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from copr_operator.backend.errors import RefusedError
+
+MAX_ANSWER = 1024**3
+"""Bytes of one answer: the XML of one package."""
+
+
+class RpmFile(BaseModel):
+    """What one RPM is, and its part of the repository metadata."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    epoch: int | None
+    version: str
+    release: str
+    arch: str
+    sourcerpm: str
+    exclusive_arch: tuple[str, ...] = ()
+    exclude_arch: tuple[str, ...] = ()
+    build_arch: tuple[str, ...] = ()
+    sha256: str
+    """Of the whole file; also its pkgid."""
+    size: int
+    chunks: tuple[str, str, str]
+    """Its XML in primary, filelists and other."""
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}-{self.version}-{self.release}.{self.arch}.rpm"
+
+    @property
+    def evr(self) -> str:
+        """`[epoch:]version-release`."""
+        return f"{'' if self.epoch is None else f'{self.epoch}:'}{self.version}-{self.release}"
+
+
+class Inspector(Protocol):
+    async def inspect(self, path: Path, href: str) -> RpmFile:
+        """Raises RefusedError (ResultsRefused) naming the file when it is no good RPM."""
+
+
+class WorkerDiedError(Exception):
+    """The worker ended, or had to be ended, before it answered."""
+
+
+class WorkerPool:
+    """Up to `workers` processes, started when needed, each reading one RPM at a time."""
+
+    def __init__(self, workers: int, *, timeout: float, max_header_bytes: int, command: tuple[str, ...] = ()) -> None:
+        self._command = command or (sys.executable, "-m", "copr_operator.backend.rpmworker")
+        self._slots = asyncio.Semaphore(workers)
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._timeout = timeout
+        self._max_header_bytes = max_header_bytes
+        self.deaths = 0
+
+    async def inspect(self, path: Path, href: str) -> RpmFile:
+        name = href.rpartition("/")[2]
+        request = {"path": str(path), "href": href, "max_header_bytes": self._max_header_bytes}
+        async with self._slots:
+            worker = self._idle.pop() if self._idle else await self._start()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = await _ask(worker, json.dumps(request).encode())
+            except (WorkerDiedError, TimeoutError) as error:
+                await _end(worker)
+                self.deaths += 1
+                how = "takes too long" if isinstance(error, TimeoutError) else "ends the program that reads it"
+                raise RefusedError("ResultsRefused", f"{name}: reading its header {how}") from None
+            except BaseException:
+                await _end(worker)
+                raise
+            self._idle.append(worker)
+        if "error" in answer:
+            raise RefusedError("ResultsRefused", f"{name}: {answer['error']}")
+        return RpmFile.model_validate(answer)
+
+    async def close(self) -> None:
+        while self._idle:
+            await _end(self._idle.pop())
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        # Nothing of the environment but what Python needs to find the package: no tokens, no addresses.
+        keep = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG") if key in os.environ}
+        pipe = asyncio.subprocess.PIPE
+        null = asyncio.subprocess.DEVNULL
+        return await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe, stderr=null, env=keep)
+
+
+async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> dict[str, object]:
+    if worker.stdin is None or worker.stdout is None:
+        raise TypeError("the worker must be started with pipes")
+    try:
+        worker.stdin.write(struct.pack(">I", len(request)) + request)
+        await worker.stdin.drain()
+        (size,) = struct.unpack(">I", await worker.stdout.readexactly(4))
+        if size > MAX_ANSWER:
+            raise WorkerDiedError
+        answer: dict[str, object] = json.loads(await worker.stdout.readexactly(size))
+    except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
+        raise WorkerDiedError from error
+    return answer
+
+
+async def _end(worker: asyncio.subprocess.Process) -> None:
+    """Kill and reap; closes the pipes."""
+    if worker.returncode is None:
+        worker.kill()
+    if worker.stdin is not None:
+        worker.stdin.close()
+    await worker.wait()

@@ -1,0 +1,106 @@
+"""The process that reads one RPM after the other: `python -m copr_operator.backend.rpmworker`.
+
+createrepo_c is C and reads what strangers made: it runs here, apart, so that a crash or a hang costs one file. Talks
+in frames (4 bytes length, big endian, then JSON) on stdin and stdout: JSON, because an unpickled answer of a process
+that a hostile file took over would be code. A request is {"path", "href", "max_header_bytes"}; an answer is either
+{"error": text} or the fields of `inspector.RpmFile`.
+"""
+
+import json
+import os
+import resource
+import struct
+import sys
+from dataclasses import asdict
+from typing import Any, BinaryIO
+from xml.parsers import expat
+
+import createrepo_c
+
+from copr_operator.backend.rpmheader import HeaderError, read_header
+
+MEMORY_LIMIT = 4 * 1024**3
+"""Bytes of address space. A header's XML is a few times as large as the header."""
+
+
+def read_rpm(path: str, href: str, max_header_bytes: int) -> dict[str, Any]:
+    """Facts and metadata of one RPM. Raises HeaderError for any file that isn't a good one."""
+    with open(path, "rb") as file:
+        header = read_header(file, max_header_bytes)
+        size = os.fstat(file.fileno()).st_size
+    try:
+        package = createrepo_c.package_from_rpm(path, checksum_type=createrepo_c.SHA256, location_href=href)
+    except createrepo_c.CreaterepoCError as error:
+        raise HeaderError(str(error)) from error
+    found = (package.name, int(package.epoch or 0), package.version, package.release, package.rpm_sourcerpm or "")
+    if found != (header.name, header.epoch or 0, header.version, header.release, header.sourcerpm):
+        raise HeaderError("two readers of the header disagree")
+    package.time_file = package.time_build  # else the same package would give other metadata at another time
+    chunks = [
+        createrepo_c.xml_dump_primary(package),
+        createrepo_c.xml_dump_filelists(package),
+        createrepo_c.xml_dump_other(package),
+    ]
+    for chunk in chunks:
+        _check_chunk(chunk)
+    return {**asdict(header), "sha256": package.pkgId, "size": size, "chunks": chunks}
+
+
+def _check_chunk(chunk: str) -> None:
+    """One well-formed `package` element and nothing else: metadata of several packages is one document."""
+    tops: list[str] = []
+    depth = 0
+
+    def start(name: str, _attributes: object) -> None:
+        nonlocal depth
+        if depth == 1:
+            tops.append(name)
+        depth += 1
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    try:
+        parser.Parse(f"<m>{chunk}</m>".encode(), True)
+    except (expat.ExpatError, UnicodeEncodeError) as error:
+        raise HeaderError(f"the header can't be written as XML: {error}") from error
+    if tops != ["package"]:
+        raise HeaderError("the header can't be written as XML")
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return read_rpm(request["path"], request["href"], request["max_header_bytes"])
+    except (HeaderError, OSError) as error:
+        return {"error": str(error)}
+    except MemoryError:
+        return {"error": "reading it takes too much memory"}
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until the other end closes."""
+    while len(intro := requests.read(4)) == 4:
+        request = json.loads(requests.read(struct.unpack(">I", intro)[0]))
+        data = json.dumps(answer(request)).encode()
+        answers.write(struct.pack(">I", len(data)) + data)
+        answers.flush()
+
+
+def main() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    # Libraries print to stdout and stderr; answers go through a descriptor they don't know.
+    answers = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What an administrator can choose for the backend, from the environment or the command line."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from copr_operator.core.names import TOKEN_AUDIENCE
+
+MIB = 1024**2
+GIB = 1024**3
+ENV_PREFIX = "COPR_BACKEND_"
+
+
+class BackendSettings(BaseModel):
+    """Every field can be given as `COPR_BACKEND_<FIELD>`; sizes are bytes, times are seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: Path = Field(description="Directory of the store, usually where the volume is mounted.")
+    scratch: Path | None = Field(
+        None,
+        description="Directory of files under way and of live logs. Default: `spool` in the store, so that they "
+        "survive a restart and become results without being copied.",
+    )
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 (a pod's address is not known before)
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on.")
+    tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with tls_key the backend speaks HTTPS.")
+    tls_key: Path | None = Field(None, description="Private key of tls_cert (PEM).")
+    controller: str = Field(
+        "system:serviceaccount:copr-operator:copr-operator-controller",
+        description="Who may call /control/v1: the controller's user name.",
+    )
+    audience: str = Field(TOKEN_AUDIENCE, description="Audience that bearer tokens must be made for.")
+    results_url: str = Field("", description="Public URL of /results/, for links in pages; empty: relative links.")
+
+    removal_grace: Annotated[float, Field(ge=0)] = Field(
+        600, description="How long files stay after the metadata stopped naming them, for readers of the old metadata."
+    )
+    sweep_interval: Annotated[float, Field(gt=0)] = Field(30, description="How often overdue files are looked for.")
+    gather: Annotated[float, Field(ge=0)] = Field(
+        10,
+        description="How long a publication waits at most for builds that are storing results of the same repository.",
+    )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Processes that read RPM headers.")
+    inspect_timeout: Annotated[float, Field(gt=0)] = Field(300, description="How long reading one RPM may take.")
+    read_timeout: Annotated[float, Field(gt=0)] = Field(
+        60, description="How long a client may be silent in the middle of a request body."
+    )
+
+    max_file_bytes: Annotated[int, Field(ge=1)] = Field(4 * GIB, description="Largest file of a result.")
+    max_step_bytes: Annotated[int, Field(ge=1)] = Field(8 * GIB, description="Largest sum of files of one step.")
+    max_step_files: Annotated[int, Field(ge=1)] = Field(2000, description="Most files of one step.")
+    max_log_bytes: Annotated[int, Field(ge=1)] = Field(256 * MIB, description="Largest log.")
+    max_header_bytes: Annotated[int, Field(ge=4096)] = Field(64 * MIB, description="Largest header of an RPM.")
+    max_upload_bytes: Annotated[int, Field(ge=1)] = Field(2 * GIB, description="Largest uploaded source.")
+    max_namespace_upload_bytes: Annotated[int, Field(ge=1)] = Field(
+        20 * GIB, description="Largest sum of the uploaded sources that wait in one namespace."
+    )
+    upload_retention: Annotated[float, Field(gt=0)] = Field(
+        24 * 3600, description="How long an uploaded source is kept after its last use."
+    )
+    spool_retention: Annotated[float, Field(gt=0)] = Field(
+        72 * 3600, description="How long files of a step that never finished are kept; longer than the longest build."
+    )
+    min_free_bytes: Annotated[int, Field(ge=0)] = Field(
+        256 * MIB, description="Uploads are refused as StorageFull when less than this would be left."
+    )
+
+    @property
+    def spool(self) -> Path:
+        return self.scratch or self.root / "spool"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **given: object) -> Self:
+        """Settings from COPR_BACKEND_* variables; `given` values (of the command line) that are not None win.
+
+        Raises pydantic.ValidationError, which names the field that is missing or wrong.
+        """
+        values: dict[str, object] = {}
+        for key, value in (os.environ if environment is None else environment).items():
+            name = key.removeprefix(ENV_PREFIX).lower()
+            if key.startswith(ENV_PREFIX) and name in cls.model_fields and value != "":
+                values[name] = value
+        return cls.model_validate(values | {key: value for key, value in given.items() if value is not None})

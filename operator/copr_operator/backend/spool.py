@@ -1,0 +1,246 @@
+"""Files under way: what a step has sent and not finished yet, and its live logs.
+
+```
+<ID8>/<step>-<attempt>/step.json        result directory of the step
+                       logs/<name>      appended to while the step runs
+                       files/<name>     sent with PUT, whole
+                       finished.json    the answer to `finish`, for when it is asked again
+```
+All of it survives a restart of the backend. Methods block, except those that take a body.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+from copr_operator.backend.errors import HttpError
+from copr_operator.core import names
+from copr_operator.core.wire import ArtifactRef, StepSummary
+
+_BUFFER = 1024**2
+
+
+class StepSpool:
+    """The files of one step's attempt."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = path / "files"
+        self.logs = path / "logs"
+
+    def open(self, result: str) -> None:
+        """Make it ready for files that belong to the result directory `result`. Repeatable."""
+        self.files.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(exist_ok=True)
+        if not (self.path / "step.json").exists():
+            _write(self.path / "step.json", json.dumps({"result": result}).encode())
+
+    @property
+    def result(self) -> str | None:
+        with suppress(FileNotFoundError, ValueError):
+            return str(json.loads((self.path / "step.json").read_bytes())["result"])
+        return None
+
+    @property
+    def answer(self) -> StepSummary | None:
+        """What `finish` was answered."""
+        with suppress(FileNotFoundError):
+            return StepSummary.model_validate_json((self.path / "finished.json").read_bytes())
+        return None
+
+    def close(self, answer: StepSummary) -> None:
+        """Keep the answer, drop the files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write(self.path / "finished.json", answer.model_dump_json().encode())
+        shutil.rmtree(self.files, ignore_errors=True)
+        shutil.rmtree(self.logs, ignore_errors=True)
+
+    def used(self) -> tuple[int, int]:
+        """Number and bytes of the files sent so far, also of those still being received."""
+        with suppress(FileNotFoundError):
+            sizes = [entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.files)]
+            return len(sizes), sum(sizes)
+        return 0, 0
+
+    def log_names(self) -> list[str]:
+        with suppress(FileNotFoundError):
+            return sorted(entry.name for entry in os.scandir(self.logs) if entry.name.endswith(".log"))
+        return []
+
+    def log_size(self, name: str) -> int:
+        with suppress(FileNotFoundError):
+            return (self.logs / name).stat().st_size
+        return 0
+
+    def packed_log(self, name: str) -> Path:
+        """The log as a gzip file (always the same for the same log)."""
+        packed = self.logs / f"{name}.gz"
+        with (self.logs / name).open("rb") as source, packed.open("wb") as target:
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=target, mtime=0) as zipped:
+                shutil.copyfileobj(source, zipped, _BUFFER)
+            target.flush()
+            os.fsync(target.fileno())
+        return packed
+
+    async def receive(self, name: str, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
+        """Store a body under `name`, whole or not at all. Raises HttpError 422 when its checksum is another."""
+        return await receive(self.files / name, body, sha256)
+
+    async def receive_log(self, name: str, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
+        """Like `receive`, for a log that is sent at the end instead of as it grows."""
+        return await receive(self.logs / name, body, sha256)
+
+    async def append(self, name: str, body: AsyncIterator[bytes]) -> int:
+        """Append a body to a log as it comes; its new size. What came before a broken connection stays."""
+        with (self.logs / name).open("ab") as file:
+            async for data in _buffered(body):
+                await asyncio.to_thread(_write_through, file.fileno(), data)
+        return self.log_size(name)
+
+
+class Spool:
+    """All steps under way."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        self._live: dict[str, StepSpool] = {}
+        for step in sorted(self._steps(), key=_attempt):
+            if step.answer is None and (result := step.result) is not None:
+                self._live[result] = step
+
+    def step(self, build_id: int, step: str, attempt: int) -> StepSpool:
+        return StepSpool(self.root / names.build_dir(build_id) / f"{step}-{attempt}")
+
+    def opened(self, step: StepSpool, result: str) -> None:
+        """From now on the logs of `step` are the live logs of `result`."""
+        step.open(result)
+        current = self._live.get(result)
+        if current is None or _attempt(current) <= _attempt(step):
+            self._live[result] = step
+
+    def closed(self, step: StepSpool, result: str, answer: StepSummary) -> None:
+        step.close(answer)
+        current = self._live.get(result)
+        if current is not None and current.path == step.path:
+            del self._live[result]
+
+    def live_logs(self, result: str) -> list[str]:
+        """Names of the logs that are being written for a result directory."""
+        step = self._live.get(result)
+        return step.log_names() if step else []
+
+    def live_log(self, result: str, name: str) -> Path | None:
+        step = self._live.get(result)
+        return step.logs / name if step and name in step.log_names() else None
+
+    def live_below(self, directory: str) -> set[str]:
+        """Names directly below `directory` under which there are live logs."""
+        prefix = f"{directory}/"
+        return {result[len(prefix) :].partition("/")[0] for result in self._live if result.startswith(prefix)}
+
+    def highest_id(self) -> int:
+        return max((int(entry.name) for entry in os.scandir(self.root) if entry.name.isdigit()), default=0)
+
+    def forget(self, build_id: int) -> None:
+        """Drop all a build has here."""
+        path = self.root / names.build_dir(build_id)
+        self._live = {result: step for result, step in self._live.items() if step.path.parent != path}
+        shutil.rmtree(path, ignore_errors=True)
+
+    def sweep(self, older_than: float) -> None:
+        """Drop steps that were not touched since `older_than` (seconds since the epoch)."""
+        for step in self._steps():
+            if _last_touched(step.path) < older_than:
+                self._live = {result: live for result, live in self._live.items() if live.path != step.path}
+                shutil.rmtree(step.path, ignore_errors=True)
+                with suppress(OSError):
+                    step.path.parent.rmdir()  # the last step of its build
+
+    def _steps(self) -> list[StepSpool]:
+        return [StepSpool(path) for path in self.root.glob("[0-9]*/*-*") if path.is_dir()]
+
+
+async def receive(path: Path, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
+    """Write a body to `path` through a file of another name, durably. Raises HttpError 422 for another checksum."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".part-{secrets.token_hex(8)}"
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with part.open("xb") as file:
+            async for data in _buffered(body):
+                size += len(data)
+                await asyncio.to_thread(_write_hashed, file.fileno(), data, digest)
+            if sha256 is not None and digest.hexdigest() != sha256:
+                raise HttpError(422, f"{path.name} arrived with checksum {digest.hexdigest()}", "ChecksumMismatch")
+            await asyncio.to_thread(os.fsync, file.fileno())
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return ArtifactRef(name=path.name, sha256=digest.hexdigest(), size=size)
+
+
+async def _buffered(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pieces of about a MiB: fewer trips to a thread. On an error the pieces before it still come."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for data in body:
+            pieces.append(data)
+            size += len(data)
+            if size >= _BUFFER:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+    except Exception:
+        if pieces:
+            yield b"".join(pieces)
+        raise
+    if pieces:
+        yield b"".join(pieces)
+
+
+def _write_hashed(descriptor: int, data: bytes, digest: "hashlib._Hash") -> None:
+    _write_through(descriptor, data)
+    digest.update(data)
+
+
+def _write_through(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.parent / f".part-{secrets.token_hex(8)}"
+    with part.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _attempt(step: StepSpool) -> int:
+    number = step.path.name.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _last_touched(path: Path) -> float:
+    latest = 0.0
+    for directory, _directories, files in os.walk(path):
+        for name in (".", *files):
+            with suppress(FileNotFoundError):
+                latest = max(latest, os.lstat(os.path.join(directory, name)).st_mtime)
+    return latest

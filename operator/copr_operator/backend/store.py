@@ -1,0 +1,256 @@
+"""The store: named bytes below one root, written whole and durably or not at all.
+
+`Store` is the seam: today a directory (DirectoryStore), later object storage behind the same methods. Paths are
+relative to the root, with `/` between segments. What obstore's LocalStore leaves open on a directory is done here:
+fsync of files and directories, refusal of symlinks, one writing process.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import stat as stat_module
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore
+
+Checkpoint = Callable[[str, str], None]
+"""Called as (step, path) between any two steps of a write, so that a test can stop the world there."""
+
+
+def no_checkpoint(_step: str, _path: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a stored file, or (`is_dir`) of a directory."""
+
+    name: str
+    is_dir: bool
+    size: int
+    mtime_ns: int
+
+
+class StorePathError(OSError):
+    """A path that leaves the root, or that goes through a symlink or anything else that is no regular file."""
+
+
+class StoreFullError(OSError):
+    """No space or quota is left."""
+
+
+class Store(Protocol):
+    """What the backend needs of a place for files. All methods block: call them in a thread."""
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write all of `data` durably; readers see the old bytes or the new, never a part."""
+
+    def adopt(self, source: Path, path: str) -> None:
+        """Store a local file under `path` as `put` does; `source` stays. No bytes are copied where that can be."""
+
+    def get(self, path: str) -> bytes:
+        """Raises FileNotFoundError."""
+
+    def open(self, path: str) -> tuple[BinaryIO, Entry]:
+        """An open regular file. Raises FileNotFoundError, StorePathError."""
+
+    def stat(self, path: str) -> Entry | None: ...
+
+    def list(self, path: str) -> list[Entry]:
+        """Files and directories directly in `path`, by name, also hidden ones; none when there is no such directory."""
+
+    def delete(self, path: str) -> None:
+        """Delete one file; not an error when there is none."""
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a directory with all that is in it."""
+
+    def local_path(self, path: str) -> Path:
+        """Where a file can be read by a program that needs a file name."""
+
+
+class DirectoryStore:
+    """A directory or volume. `checkpoint` is called between the steps of every write."""
+
+    def __init__(self, root: Path, *, checkpoint: Checkpoint = no_checkpoint) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root.resolve()
+        self._objects = LocalStore(prefix=self.root)
+        self.checkpoint = checkpoint
+
+    def put(self, path: str, data: bytes) -> None:
+        with self._staged(path) as staged, _full():
+            obstore.put(self._objects, staged, data, use_multipart=False)
+
+    def adopt(self, source: Path, path: str) -> None:
+        inside = source.resolve().is_relative_to(self.root) and not source.is_symlink()
+        with self._staged(path) as staged, _full():
+            if inside:
+                # LocalStore copies by hard link: atomic, and no second copy of the bytes.
+                obstore.copy(self._objects, source.resolve().relative_to(self.root).as_posix(), staged)
+            else:
+                obstore.put(self._objects, staged, source)
+
+    @contextmanager
+    def _staged(self, path: str) -> Iterator[str]:
+        """A name beside `path` to write to; its file is then synced, renamed to `path`, and the directory is synced."""
+        target = self._checked(path)
+        parent = path.rpartition("/")[0]
+        staged = f"{parent}/.put-{secrets.token_hex(8)}" if parent else f".put-{secrets.token_hex(8)}"
+        made = self._make_directories(target.parent)
+        try:
+            self.checkpoint("stage", path)
+            yield staged
+            _sync(self.root / staged)
+            self.checkpoint("staged", path)
+            obstore.rename(self._objects, staged, path)
+        except Exception:
+            (self.root / staged).unlink(missing_ok=True)
+            raise
+        self.checkpoint("renamed", path)
+        for directory in (target.parent, *made):
+            _sync(directory)
+        self.checkpoint("stored", path)
+
+    def _make_directories(self, directory: Path) -> list[Path]:
+        """Make missing directories; the ones whose entries changed, so that they can be synced."""
+        changed = []
+        missing = directory
+        while not missing.exists():
+            changed.append(missing.parent)
+            missing = missing.parent
+        if changed:
+            with _full():
+                directory.mkdir(parents=True, exist_ok=True)
+        return changed
+
+    def get(self, path: str) -> bytes:
+        file, _entry = self.open(path)
+        with file:
+            return file.read()
+
+    def open(self, path: str) -> tuple[BinaryIO, Entry]:
+        target = self._checked(path)
+        try:
+            descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise StorePathError(errno.ELOOP, "refusing a symlink", path) from error
+            raise
+        status = os.fstat(descriptor)
+        if not stat_module.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise StorePathError(errno.EINVAL, "not a regular file", path)
+        return os.fdopen(descriptor, "rb"), _entry(target.name, status)
+
+    def stat(self, path: str) -> Entry | None:
+        try:
+            return _entry(path.rpartition("/")[2], self._checked(path).lstat())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def list(self, path: str) -> list[Entry]:
+        try:
+            with os.scandir(self._checked(path)) as found:
+                entries = [_entry(item.name, item.stat(follow_symlinks=False)) for item in found if _plain(item)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def delete(self, path: str) -> None:
+        self.checkpoint("delete", path)
+        with suppress(FileNotFoundError):
+            obstore.delete(self._objects, self._relative(self._checked(path)))
+        self.checkpoint("deleted", path)
+
+    def delete_tree(self, path: str) -> None:
+        target = self._checked(path)
+        self.checkpoint("delete", path)
+        # obstore knows no directories: it would leave the empty ones behind. rmtree never follows symlinks.
+        with suppress(FileNotFoundError):
+            shutil.rmtree(target)
+            _sync(target.parent)
+        self.checkpoint("deleted", path)
+
+    def local_path(self, path: str) -> Path:
+        return self._checked(path)
+
+    def free_bytes(self) -> int:
+        """Bytes that can still be written."""
+        status = os.statvfs(self.root)
+        return status.f_bavail * status.f_frsize
+
+    @contextmanager
+    def locked(self, *, patience: float = 60.0) -> Iterator[None]:
+        """Hold the store as its only writing process. Raises TimeoutError when another holds it for `patience` s."""
+        self._make_directories(self.root / "state")
+        with (self.root / "state" / "lock").open("w") as file:
+            end = time.monotonic() + patience
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"another process writes to {self.root}") from None
+                    time.sleep(0.5)
+            yield
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _checked(self, path: str) -> Path:
+        """The path below the root; no component of it is `..`, empty or a symlink."""
+        parts = path.split("/") if path else []
+        current = self.root
+        for part in parts:
+            if part in ("", ".", "..") or "\0" in part:
+                raise StorePathError(errno.EINVAL, "not a path of the store", path)
+            current = current / part
+            try:
+                mode = current.lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if stat_module.S_ISLNK(mode):
+                raise StorePathError(errno.ELOOP, "refusing a symlink", path)
+        return current
+
+
+@contextmanager
+def _full() -> Iterator[None]:
+    """Name the one storage failure a client can act on; obstore wraps it in an error of its own."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFullError(error.errno, "the store is full") from error
+        raise
+    except BaseError as error:
+        if "os error 28" in str(error) or "os error 122" in str(error):
+            raise StoreFullError(errno.ENOSPC, "the store is full") from error
+        raise OSError(errno.EIO, str(error).partition("\n")[0]) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _plain(item: "os.DirEntry[str]") -> bool:
+    return item.is_dir(follow_symlinks=False) or item.is_file(follow_symlinks=False)
+
+
+def _entry(name: str, status: os.stat_result) -> Entry:
+    return Entry(name, stat_module.S_ISDIR(status.st_mode), status.st_size, status.st_mtime_ns)

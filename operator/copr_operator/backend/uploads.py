@@ -1,0 +1,101 @@
+"""Sources that users send before they create a build of type `upload`."""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import BaseModel, ValidationError
+
+from copr_operator.backend.errors import HttpError
+from copr_operator.backend.layout import FILE_NAME, UPLOADS
+from copr_operator.backend.spool import receive
+from copr_operator.backend.store import Entry, Store
+
+logger = logging.getLogger(__name__)
+
+
+class Upload(BaseModel):
+    """What is known of an uploaded file; kept beside it."""
+
+    namespace: str
+    name: str
+    sha256: str
+    size: int
+    used: float
+    """When it was sent or last fetched, seconds since the epoch."""
+
+
+class Uploads:
+    def __init__(
+        self, store: Store, spool: Path, *, clock: Callable[[], float], retention: float, namespace_bytes: int
+    ) -> None:
+        self._store = store
+        self._spool = spool / "uploads"
+        self._clock = clock
+        self._retention = retention
+        self._namespace_bytes = namespace_bytes
+
+    async def add(self, namespace: str, name: str, body: AsyncIterator[bytes]) -> dict[str, object]:
+        """Store a file; `{"ref", "sha256", "size"}`. Raises HttpError 400, 413."""
+        if not FILE_NAME.fullmatch(name) or not name.endswith((".src.rpm", ".spec")):
+            raise HttpError(400, "the file must be an .src.rpm or a .spec with a plain name", "SourceRefused")
+        if await asyncio.to_thread(self._waiting, namespace) >= self._namespace_bytes:
+            raise HttpError(413, f"too many uploaded files wait in namespace {namespace}")
+        key = secrets.token_urlsafe(18)
+        part = self._spool / key
+        try:
+            artifact = await receive(part, body, None)
+            await asyncio.to_thread(self._store.adopt, part, f"{UPLOADS}/{key}/{name}")
+        finally:
+            part.unlink(missing_ok=True)
+        upload = Upload(namespace=namespace, name=name, sha256=artifact.sha256, size=artifact.size, used=self._clock())
+        await asyncio.to_thread(self._save, key, upload)
+        return {"ref": f"{key}/{name}", "sha256": artifact.sha256, "size": artifact.size}
+
+    def open(self, namespace: str, ref: str) -> tuple[BinaryIO, Entry]:
+        """The file of a reference, for builds of the namespace it was sent for. Raises HttpError 404."""
+        key, _slash, name = ref.partition("/")
+        upload = self._load(key) if key.replace("-", "").replace("_", "").isalnum() else None
+        if upload is None or upload.namespace != namespace or upload.name != name:
+            raise HttpError(404, f"no uploaded file {ref[:330]} in namespace {namespace}", "UploadNotFound")
+        try:
+            opened = self._store.open(f"{UPLOADS}/{key}/{name}")
+        except FileNotFoundError:
+            raise HttpError(404, f"the uploaded file {ref} is gone", "UploadNotFound") from None
+        self._save(key, upload.model_copy(update={"used": self._clock()}))
+        return opened
+
+    def sweep(self) -> None:
+        """Delete files that nobody used for the retention time, and what was never completed."""
+        now = self._clock()
+        if self._spool.is_dir():
+            for part in self._spool.iterdir():
+                if part.stat().st_mtime < now - self._retention:
+                    part.unlink(missing_ok=True)
+        for entry in self._store.list(UPLOADS):
+            if entry.is_dir:
+                upload = self._load(entry.name)
+                used = upload.used if upload is not None else entry.mtime_ns / 1e9
+                if used < now - self._retention:
+                    self._store.delete_tree(f"{UPLOADS}/{entry.name}")
+                    self._store.delete(f"{UPLOADS}/{entry.name}.json")
+
+    def _waiting(self, namespace: str) -> int:
+        entries = (self._load(entry.name) for entry in self._store.list(UPLOADS) if entry.is_dir)
+        return sum(upload.size for upload in entries if upload is not None and upload.namespace == namespace)
+
+    def _load(self, key: str) -> Upload | None:
+        try:
+            return Upload.model_validate(json.loads(self._store.get(f"{UPLOADS}/{key}.json")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, ValidationError):
+            logger.error("%s/%s.json is damaged", UPLOADS, key)
+            return None
+
+    def _save(self, key: str, upload: Upload) -> None:
+        self._store.put(f"{UPLOADS}/{key}.json", upload.model_dump_json().encode())

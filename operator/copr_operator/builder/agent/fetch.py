@@ -1,0 +1,105 @@
+"""`copr-operator agent fetch`: the init container. Prepares the pod for untrusted code and brings its input."""
+
+import asyncio
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+
+from copr_operator.builder.agent.backend import Backend, tls_context
+from copr_operator.builder.agent.download import check_url, download_link, source_file_name
+from copr_operator.builder.agent.errors import AgentError
+from copr_operator.builder.agent.pod import CA_VARIABLE, SOURCE_CHECKSUM, PodPaths, read_plan, say, write_summary
+from copr_operator.builder.agent.render import render
+from copr_operator.core.wire import AgentExit, LinkSource, StepPlan, StepSource, StepSummary, UploadSource
+
+_SRPM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~^-]{0,250}\.src\.rpm")
+
+
+def main(paths: PodPaths | None = None) -> int:
+    """The exit code; a failure is explained in the termination message."""
+    paths = paths or PodPaths()
+    os.umask(0o077)
+    try:
+        plan = read_plan()
+        prepare(plan, paths)
+        asyncio.run(bring(plan, paths))
+    except AgentError as failure:
+        return _failed(paths, failure)
+    except OSError as error:
+        return _failed(paths, AgentError("FetchFailed", f"{type(error).__name__}: {error}"))
+    return AgentExit.OK
+
+
+def prepare(plan: StepPlan, paths: PodPaths) -> None:
+    """Everything but the input: the FIFO, the scripts, the rendered files.
+
+    The build user reads `in`, so its files are open to all; nothing in it is secret. The FIFO is the pod's root's only.
+    """
+    paths.in_dir.chmod(0o755)
+    for name in ("scripts", "source", "srpm"):
+        directory = paths.in_dir / name
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)
+    for script in files("copr_operator.builder").joinpath("scripts").iterdir():
+        if script.name.endswith(".sh"):
+            _write(paths.in_dir / "scripts" / script.name, script.read_text())
+    for name, text in render(plan).items():
+        _write(paths.in_dir / name, text)
+    os.mkfifo(paths.end_fifo, 0o600)
+
+
+async def bring(plan: StepPlan, paths: PodPaths) -> None:
+    """The source or the SRPM, checked against its announced checksum."""
+    context = tls_context(os.environ.get(CA_VARIABLE))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        backend = Backend(session, plan.backend_url, paths.token, "FetchFailed", budget=plan.limits.fetch)
+        if plan.step == "rpm":
+            await _bring_srpm(plan, paths, backend)
+        elif plan.source is None:
+            raise AgentError("FetchFailed", "the plan of a source step has no source")
+        else:
+            await _bring_source(plan, plan.source, paths, backend)
+
+
+async def _bring_srpm(plan: StepPlan, paths: PodPaths, backend: Backend) -> None:
+    if plan.srpm is None or not _SRPM_NAME.fullmatch(plan.srpm.name):
+        raise AgentError("FetchFailed", f"the plan of an rpm step has no usable SRPM: {plan.srpm}")
+    target = paths.in_dir / "srpm" / plan.srpm.name
+    sha256 = await backend.download("/srpm", target, plan.limits.max_source_bytes, missing="FetchFailed")
+    if sha256 != plan.srpm.sha256:
+        raise AgentError("FetchFailed", f"{plan.srpm.name} is not the SRPM of the source step (checksum {sha256})")
+    say(f"brought {plan.srpm.name}, sha256 {sha256}")
+
+
+async def _bring_source(plan: StepPlan, source: StepSource, paths: PodPaths, backend: Backend) -> None:
+    directory = paths.in_dir / "source"
+    limit = plan.limits.max_source_bytes
+    match source:
+        case LinkSource(url=url):
+            check_url(url)
+            target = directory / source_file_name(url.partition("?")[0].partition("#")[0])
+            # A session of its own: it must never see the backend's token or trust its CA only; it may use a proxy.
+            async with aiohttp.ClientSession(trust_env=True, auto_decompress=False) as session:
+                sha256 = await download_link(session, url, target, limit=limit, timeout=plan.limits.fetch)
+        case UploadSource(ref=ref, sha256=announced):
+            target = directory / source_file_name(ref)
+            sha256 = await backend.download(f"/upload/{quote(ref)}", target, limit, missing="UploadNotFound")
+            if announced is not None and announced.lower() != sha256:
+                raise AgentError("ChecksumMismatch", f"{target.name} has sha256 {sha256}, announced was {announced}")
+    _write(paths.in_dir / SOURCE_CHECKSUM, sha256)
+    say(f"brought {target.name}, {target.stat().st_size} bytes, sha256 {sha256}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o644)
+
+
+def _failed(paths: PodPaths, failure: AgentError) -> int:
+    say(str(failure))
+    write_summary(paths, StepSummary(outcome="failed", failure=failure.as_step_failure()))
+    return failure.exit_code

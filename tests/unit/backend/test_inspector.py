@@ -1,0 +1,91 @@
+"""RPMs are read in processes of their own."""
+
+import asyncio
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from copr_operator.backend import rpmworker
+from copr_operator.backend.errors import RefusedError
+from copr_operator.backend.inspector import WorkerPool
+from copr_operator.backend.rpmheader import HeaderError, read_header
+from copr_operator.backend.rpmworker import read_rpm
+from tests.unit.backend import rpms
+
+CRASHES = "import os, sys; sys.stdin.buffer.read(4); os.abort()"
+HANGS = "import time, sys; sys.stdin.buffer.read(4); time.sleep(3600)"
+BABBLES = "import sys; sys.stdout.write('no frame at all'); sys.stdout.flush(); sys.stdin.buffer.read()"
+
+
+def pool(program: str | None = None, timeout: float = 60, workers: int = 1) -> WorkerPool:
+    command = (sys.executable, "-c", program) if program else ()
+    return WorkerPool(workers, timeout=timeout, max_header_bytes=2**26, command=command)
+
+
+async def test_a_real_worker_reads_one_rpm_after_the_other(tmp_path: Path) -> None:
+    path = rpms.write(tmp_path, epoch=1, files=["/usr/bin/hello"])
+    workers = pool()
+    first = await workers.inspect(path, "d/x.rpm")
+    second = await workers.inspect(path, "e/x.rpm")
+    bad = tmp_path / "bad.rpm"
+    bad.write_bytes(b"#!/bin/sh\n" * 50)
+    with pytest.raises(RefusedError, match=r"bad\.rpm: not an RPM"):
+        await workers.inspect(bad, "d/bad.rpm")
+    third = await workers.inspect(path, "d/x.rpm")
+    await workers.close()
+    assert (first.evr, first.file_name) == ("1:1.0-1", "hello-1.0-1.x86_64.rpm")
+    assert '<location href="d/x.rpm"/>' in first.chunks[0]
+    assert '<location href="e/x.rpm"/>' in second.chunks[0]
+    assert third == first
+    assert workers.deaths == 0
+
+
+@pytest.mark.parametrize("program", [CRASHES, BABBLES])
+async def test_a_worker_that_crashes_costs_only_the_file_it_was_reading(tmp_path: Path, program: str) -> None:
+    path = rpms.write(tmp_path)
+    workers = pool(program, workers=2)
+    answers = await asyncio.gather(*(workers.inspect(path, f"d/{n}.rpm") for n in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [RefusedError] * 3
+    assert str(answers[0]) == "0.rpm: reading its header ends the program that reads it"
+    assert workers.deaths == 3
+    await workers.close()
+
+
+async def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
+    workers = pool(HANGS, timeout=0.2)
+    with pytest.raises(RefusedError, match="takes too long"):
+        await workers.inspect(rpms.write(tmp_path), "d/x.rpm")
+    await workers.close()
+
+
+async def test_a_request_that_is_given_up_leaves_no_worker_with_half_an_answer(tmp_path: Path) -> None:
+    path = rpms.write(tmp_path)
+    workers = pool(HANGS)
+    task = asyncio.create_task(workers.inspect(path, "d/x.rpm"))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert workers._idle == []
+
+
+def test_control_characters_can_not_break_the_metadata_of_others(tmp_path: Path) -> None:
+    for text in ("a\x01b", "]]><package>", "</description></package><package>", "a & b < c", "\x0b\x0c\x1b"):
+        path = rpms.write(tmp_path, extra=[(1005, rpms.I18N, text), (1014, rpms.STRING, text)], files=["/a\x02b"])
+        try:
+            chunks = read_rpm(str(path), "d/x.rpm", 2**26)["chunks"]
+        except HeaderError:
+            continue
+        assert [chunk.count("<package ") for chunk in chunks] == [1, 1, 1]
+
+
+def test_a_header_that_two_readers_understand_differently_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rpms.write(tmp_path)
+    other = read_header(io.BytesIO(rpms.rpm("other")))
+    monkeypatch.setattr(rpmworker, "read_header", lambda _file, _limit: other)
+    with pytest.raises(HeaderError, match="disagree"):
+        read_rpm(str(path), "d/x.rpm", 2**26)

@@ -1,0 +1,110 @@
+"""Sources that users send, and builds that fetch them."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.unit.backend.world import NAMESPACE, World, bearer
+
+SPEC = b"Name: hello\n"
+
+
+@pytest.fixture
+def user(world: World) -> str:
+    world.kube.users["alice-token"] = {"username": "alice"}
+    world.kube.allowed.add(("alice", NAMESPACE))
+    return "alice-token"
+
+
+async def send(world: World, token: str, name: str = "hello.spec", namespace: str = NAMESPACE, data: bytes = SPEC):  # type: ignore[no-untyped-def]
+    params = {"namespace": namespace, "filename": name}
+    return await world.http.post("/uploads", params=params, content=data, headers=bearer(token))
+
+
+def add_build(world: World, ref: str, build_id: int = 1, namespace: str = NAMESPACE) -> str:
+    source = {"type": "upload", "upload": {"ref": ref}}
+    world.add_build(build_id, package=None, namespace=namespace, source=source)
+    return world.add_pod(build_id, "src", namespace=namespace)
+
+
+async def test_an_uploaded_file_reaches_the_build_that_names_it(world: World, user: str) -> None:
+    response = await send(world, user)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert (answer["sha256"], answer["size"]) == (hashlib.sha256(SPEC).hexdigest(), len(SPEC))
+    assert answer["ref"].endswith("/hello.spec")
+    token = add_build(world, answer["ref"])
+    fetched = await world.http.get(f"/agent/v1/upload/{answer['ref']}", headers=bearer(token))
+    assert (fetched.status_code, fetched.content) == (200, SPEC)
+
+
+async def test_who_may_not_create_builds_may_not_upload(world: World, user: str) -> None:
+    world.kube.users["bob-token"] = {"username": "bob"}
+    assert (await send(world, "bob-token")).status_code == 403
+    assert (await send(world, user, namespace="kube-system")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "hello.rpm", "../x.spec", "a b.spec", ".spec", "x.spec.exe", "hello.x86_64.rpm"]
+)
+async def test_other_files_than_specs_and_srpms_are_refused(world: World, user: str, name: str) -> None:
+    response = await send(world, user, name)
+    assert (response.status_code, response.json()["reason"]) == (400, "SourceRefused")
+
+
+@pytest.mark.parametrize("namespace", ["", "..", "A", "a/b", "x" * 64])
+async def test_a_namespace_that_can_not_be_is_refused(world: World, user: str, namespace: str) -> None:
+    assert (await send(world, user, namespace=namespace)).status_code == 400
+
+
+async def test_a_build_gets_its_own_upload_and_no_other(world: World, user: str) -> None:
+    mine, other = (await send(world, user)).json()["ref"], (await send(world, user)).json()["ref"]
+    token = add_build(world, mine)
+    assert (await world.http.get(f"/agent/v1/upload/{other}", headers=bearer(token))).status_code == 403
+
+
+async def test_a_build_of_another_namespace_does_not_get_it(world: World, user: str) -> None:
+    ref = (await send(world, user)).json()["ref"]
+    world.add_project("mallory", "demo", namespace="mallory")
+    source = {"type": "upload", "upload": {"ref": ref}}
+    world.add_build(2, package=None, namespace="mallory", owner="mallory", source=source)
+    token = world.add_pod(2, "src", namespace="mallory")
+    response = await world.http.get(f"/agent/v1/upload/{ref}", headers=bearer(token))
+    assert (response.status_code, response.json()["reason"]) == (404, "UploadNotFound")
+
+
+async def test_an_upload_is_kept_for_a_day_after_its_last_use(world: World, user: str) -> None:
+    ref = (await send(world, user)).json()["ref"]
+    token = add_build(world, ref)
+
+    async def status() -> int:
+        return (await world.http.get(f"/agent/v1/upload/{ref}", headers=bearer(token))).status_code
+
+    world.clock.now += 20 * 3600
+    await world.services.sweep()
+    assert await status() == 200
+    world.clock.now += 20 * 3600
+    await world.services.sweep()
+    assert await status() == 200
+    world.clock.now += 25 * 3600
+    await world.services.sweep()
+    assert await status() == 404
+    assert list((world.root / "uploads").iterdir()) == []
+
+
+async def test_a_namespace_has_a_limit_to_what_waits(tmp_path: Path) -> None:
+    world = await World(tmp_path, max_namespace_upload_bytes=20, max_upload_bytes=100).start()
+    world.kube.users["alice-token"] = {"username": "alice"}
+    world.kube.allowed.add(("alice", NAMESPACE))
+    assert (await send(world, "alice-token", data=b"x" * 101)).status_code == 413
+    assert (await send(world, "alice-token", data=b"x" * 30)).status_code == 200
+    assert (await send(world, "alice-token")).status_code == 413
+    assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
+    await world.close()
+
+
+@pytest.mark.parametrize("ref", ["x/y.spec", "../state/lock", "a/../b", "x"])
+async def test_a_reference_that_is_none_finds_nothing(world: World, ref: str) -> None:
+    token = add_build(world, "x/y.spec")
+    assert (await world.http.get(f"/agent/v1/upload/{ref}", headers=bearer(token))).status_code in (403, 404)

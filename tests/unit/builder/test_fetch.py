@@ -1,0 +1,119 @@
+"""What `fetch` leaves in the pod, and how it fails."""
+
+import hashlib
+import json
+import stat
+from collections.abc import Callable
+
+import pytest
+
+from copr_operator.builder.agent import fetch
+from copr_operator.builder.agent.errors import AgentError
+from copr_operator.builder.agent.pod import PLAN_VARIABLE, PodPaths
+from copr_operator.core.wire import AgentExit, ArtifactRef, StepPlan, StepSummary, UploadSource
+from tests.unit.builder.conftest import FakeBackend
+
+PlanOf = Callable[..., StepPlan]
+SRPM = ArtifactRef(name="hello-1.0-1.src.rpm", sha256=hashlib.sha256(b"an srpm").hexdigest())
+
+
+def test_the_untrusted_container_finds_scripts_and_settings(plan_of: PlanOf, paths: PodPaths) -> None:
+    fetch.prepare(plan_of(), paths)
+    scripts = {path.name for path in (paths.in_dir / "scripts").iterdir()}
+    assert scripts == {"main.sh", "lib.sh", "rpm.sh", "source.sh"}
+    assert {"settings.sh", "macros", "copr.repo", "packages"} < {path.name for path in paths.in_dir.iterdir()}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in paths.in_dir.rglob("*") if path.is_file())
+
+
+def test_the_fifo_is_for_the_pods_root_only(plan_of: PlanOf, paths: PodPaths) -> None:
+    fetch.prepare(plan_of(), paths)
+    mode = paths.end_fifo.stat().st_mode
+    assert stat.S_ISFIFO(mode)
+    assert stat.S_IMODE(mode) == 0o600
+
+
+async def test_an_rpm_step_gets_the_srpm(plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend) -> None:
+    plan = plan_of(srpm=SRPM, backend_url=fake_backend.url)
+    fetch.prepare(plan, paths)
+    await fetch.bring(plan, paths)
+    assert (paths.in_dir / "srpm" / SRPM.name).read_bytes() == b"an srpm"
+
+
+async def test_an_srpm_that_is_not_the_announced_one_is_the_stores_fault(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    fake_backend.srpm = b"another"
+    plan = plan_of(srpm=SRPM, backend_url=fake_backend.url)
+    fetch.prepare(plan, paths)
+    with pytest.raises(AgentError, match=r"FetchFailed.*not the SRPM") as failed:
+        await fetch.bring(plan, paths)
+    assert failed.value.exit_code is AgentExit.INFRA
+
+
+@pytest.mark.parametrize("name", ["../x.src.rpm", "x.rpm", "a b.src.rpm", ""])
+async def test_an_srpm_name_that_is_no_file_name_is_not_written(plan_of: PlanOf, paths: PodPaths, name: str) -> None:
+    with pytest.raises(AgentError, match="no usable SRPM"):
+        await fetch.bring(plan_of(srpm=ArtifactRef(name=name, sha256="0" * 64)), paths)
+
+
+async def test_an_upload_is_brought_and_its_checksum_kept_for_collect(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    fake_backend.uploads["r4nd/hello.spec"] = b"Name: hello"
+    sha256 = hashlib.sha256(b"Name: hello").hexdigest()
+    source = UploadSource(ref="r4nd/hello.spec", sha256=sha256.upper())
+    plan = plan_of(step="source", chroot=None, source=source, backend_url=fake_backend.url)
+    fetch.prepare(plan, paths)
+    await fetch.bring(plan, paths)
+    assert (paths.in_dir / "source" / "hello.spec").read_bytes() == b"Name: hello"
+    assert (paths.in_dir / "source.sha256").read_text() == sha256
+
+
+async def test_an_upload_with_another_checksum_is_refused(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    fake_backend.uploads["r4nd/hello.spec"] = b"Name: hello"
+    source = UploadSource(ref="r4nd/hello.spec", sha256="0" * 64)
+    plan = plan_of(step="source", chroot=None, source=source, backend_url=fake_backend.url)
+    fetch.prepare(plan, paths)
+    with pytest.raises(AgentError, match="ChecksumMismatch") as refused:
+        await fetch.bring(plan, paths)
+    assert refused.value.exit_code is AgentExit.REFUSED
+
+
+async def test_an_upload_that_is_gone_is_the_users_failure(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    plan = plan_of(step="source", chroot=None, source=UploadSource(ref="r4nd/hello.spec"), backend_url=fake_backend.url)
+    with pytest.raises(AgentError, match="UploadNotFound"):
+        await fetch.bring(plan, paths)
+
+
+def test_a_missing_plan_is_an_infrastructure_failure_and_says_so(
+    paths: PodPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(PLAN_VARIABLE, raising=False)
+    assert fetch.main(paths) == AgentExit.INFRA
+    summary = StepSummary.model_validate_json(paths.termination_log.read_text())
+    assert summary.failure is not None
+    assert summary.failure.reason == "FetchFailed"
+
+
+def test_a_link_that_can_not_be_built_is_refused_with_its_reason(
+    plan_of: PlanOf, paths: PodPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(step="source", chroot=None, source={"type": "link", "url": "http://127.0.0.1:1/hello-1-1.nosrc.rpm"})
+    monkeypatch.setenv(PLAN_VARIABLE, plan.model_dump_json())
+    assert fetch.main(paths) == AgentExit.REFUSED
+    summary = json.loads(paths.termination_log.read_text())
+    assert summary["failure"]["reason"] == "SourceRefused"
+    assert "nosrc" in summary["failure"]["message"]
+
+
+def test_a_link_with_a_query_is_called_by_its_path(
+    plan_of: PlanOf, paths: PodPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(step="source", chroot=None, source={"type": "link", "url": "http://127.0.0.1:1/get?f=hello.spec"})
+    monkeypatch.setenv(PLAN_VARIABLE, plan.model_dump_json())
+    assert fetch.main(paths) == AgentExit.REFUSED
+    assert "neither" in paths.termination_log.read_text()
