@@ -1,7 +1,7 @@
 """The images of the local cluster, built from the repository's own Containerfiles without a container engine.
 
 `python -m tests.cluster.images build [operator|source|debian-12|debian-13|all]` prints one archive's path a line, for
-`python -m tests.cluster load FILE`. buildah makes them (chroot isolation, a storage of its own, no daemon) on bases that
+`python -m tests.cluster load FILE`. buildah makes them (chroot isolation, its own storage, no daemon) on bases that
 mmdebstrap makes from Debian packages: no registry is asked. An archive's name and its image's tag carry a hash of
 everything it was made of, so nothing is built twice and a changed image can't be mistaken for the old one.
 """
@@ -194,7 +194,7 @@ def _buildah_status(*arguments: str) -> int:
 def _run(*command: str) -> str:
     """Runs to the end; its output is shown only when it fails."""
     done = subprocess.run(
-        command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if done.returncode != 0:

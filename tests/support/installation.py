@@ -80,7 +80,7 @@ def install(report: Report = print) -> Installation:
     installation.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_crd_names())
     installation.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(overlay))
     for workload in ("statefulset/copr-operator-backend", "deployment/copr-operator-controller"):
-        installation.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=120s")
+        installation.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=60s")
     return installation
 
 

@@ -43,7 +43,7 @@ class Control:
             if self._trash.holds_path(f"{RESULTS}/{repo.owner}/{repo.dirname}"):
                 return ControlAnswer(ready=False, message=f"{repo.owner}/{repo.dirname} is still being removed")
             await asyncio.to_thread(self._trash.keep_repo, repo)
-        await self._publisher.publish(repo, {})
+        await self._publisher.publish(repo, {}, at_once=True)
         return ControlAnswer()
 
     async def remove_repo(self, repo: Repo) -> ControlAnswer:
@@ -65,6 +65,8 @@ class Control:
             paths = [path for path in paths if not self._trash.holds_path(path)]
             entry = await asyncio.to_thread(self._trash.add, parts, paths) if parts or paths else None
         if entry is not None:
+            for path in entry.paths:
+                await asyncio.to_thread(self._spool.forget_below, path.removeprefix(f"{RESULTS}/"))
             await self._unlist(entry)
         return ControlAnswer(ready=False, message="the files are deleted when the grace time is over")
 
@@ -136,15 +138,23 @@ class Control:
 
     async def sweep(self) -> None:
         """Go on with removals that were interrupted, delete what is overdue."""
+        overdue = self._trash.overdue()
         for entry in list(self._trash.entries.values()):
-            if entry.due is None:
-                await self._unlist(entry)
-        for entry in self._trash.overdue():
-            async with self._lock:
-                await asyncio.to_thread(self._trash.remember, self._highest)
-                await asyncio.to_thread(self._trash.empty, entry)
-                if entry.build_id is not None:
-                    self._guard.forget(entry.build_id)
+            try:
+                if entry.due is None:
+                    await self._unlist(entry)
+                elif entry in overdue:
+                    await self._empty(entry)
+            except OSError:
+                # what is wrong with one repository must not keep the others' files for ever
+                logger.exception("removal %s has not been finished; it is tried again", entry.id)
+
+    async def _empty(self, entry: TrashEntry) -> None:
+        async with self._lock:
+            await asyncio.to_thread(self._trash.remember, self._highest)
+            await asyncio.to_thread(self._trash.empty, entry)
+            if entry.build_id is not None:
+                self._guard.forget(entry.build_id)
 
     async def _unlist(self, entry: TrashEntry) -> None:
         await asyncio.gather(

@@ -93,6 +93,9 @@ class AgentRoutes:
         step = await self._step(who)
         settings = self._services.settings
         count, used = await asyncio.to_thread(step.used)
+        before = await asyncio.to_thread(step.size, name)
+        if before is not None:  # sent again, maybe because the answer was lost
+            count, used = count - 1, used - before
         if count >= settings.max_step_files:
             raise HttpError(413, f"more than {settings.max_step_files} files", "ResultsRefused")
         is_log = LOG_NAME.fullmatch(name) is not None

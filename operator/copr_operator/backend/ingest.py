@@ -68,6 +68,14 @@ class Ingest:
                 await asyncio.to_thread(self._spool.closed, step, who.result, answer)
             return answer
 
+    def salvage(self, older_than: float) -> None:
+        """Give up steps that nobody has touched since `older_than`; what they logged is kept, as for any other end."""
+        for step in self._spool.abandoned(older_than):
+            result = step.result
+            if step.answer is None and result is not None and self._store.stat(f"{RESULTS}/{_project_of(result)}"):
+                self._store_logs(step, result)
+            self._spool.drop(step)
+
     async def _end(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
         await asyncio.to_thread(self._store_logs, step, who.result)
         if who.cancelled or request.outcome == "failed":
@@ -212,6 +220,11 @@ class RpmReader:
             and entry.name not in removed
             and self._store.stat(f"{repo.results}/{entry.name}/{SUCCESS}") is not None
         ]
+
+
+def _project_of(result: str) -> str:
+    """`alice/demo` of a result directory: a project that is gone must not come back for a log."""
+    return "/".join(result.split("/")[:2])
 
 
 def _json(value: object) -> bytes:

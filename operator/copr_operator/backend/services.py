@@ -119,7 +119,7 @@ class Services:
             self.control.sweep(),
             self.publisher.clear(),
             asyncio.to_thread(self.uploads.sweep),
-            asyncio.to_thread(self.spool.sweep, now - self.settings.spool_retention),
+            asyncio.to_thread(self.ingest.salvage, now - self.settings.spool_retention),
         ):
             try:
                 await part

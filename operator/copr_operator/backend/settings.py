@@ -34,7 +34,6 @@ class BackendSettings(BaseModel):
         description="Who may call /control/v1: the controller's user name.",
     )
     audience: str = Field(TOKEN_AUDIENCE, description="Audience that bearer tokens must be made for.")
-    results_url: str = Field("", description="Public URL of /results/, for links in pages; empty: relative links.")
 
     removal_grace: Annotated[float, Field(ge=0)] = Field(
         600, description="How long files stay after the metadata stopped naming them, for readers of the old metadata."

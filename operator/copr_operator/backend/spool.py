@@ -69,6 +69,12 @@ class StepSpool:
             return len(sizes), sum(sizes)
         return 0, 0
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a file that was sent; None when it was not."""
+        with suppress(FileNotFoundError):
+            return (self.files / name).stat().st_size
+        return None
+
     def log_names(self) -> list[str]:
         with suppress(FileNotFoundError):
             return sorted(entry.name for entry in os.scandir(self.logs) if entry.name.endswith(".log"))
@@ -155,14 +161,21 @@ class Spool:
         self._live = {result: step for result, step in self._live.items() if step.path.parent != path}
         shutil.rmtree(path, ignore_errors=True)
 
-    def sweep(self, older_than: float) -> None:
-        """Drop steps that were not touched since `older_than` (seconds since the epoch)."""
+    def forget_below(self, directory: str) -> None:
+        """Drop all steps whose results belong below a directory."""
         for step in self._steps():
-            if _last_touched(step.path) < older_than:
-                self._live = {result: live for result, live in self._live.items() if live.path != step.path}
-                shutil.rmtree(step.path, ignore_errors=True)
-                with suppress(OSError):
-                    step.path.parent.rmdir()  # the last step of its build
+            if (step.result or "").startswith(f"{directory}/"):
+                self.drop(step)
+
+    def abandoned(self, older_than: float) -> list[StepSpool]:
+        """Steps that were not touched since `older_than` (seconds since the epoch)."""
+        return [step for step in self._steps() if _last_touched(step.path) < older_than]
+
+    def drop(self, step: StepSpool) -> None:
+        self._live = {result: live for result, live in self._live.items() if live.path != step.path}
+        shutil.rmtree(step.path, ignore_errors=True)
+        with suppress(OSError):
+            step.path.parent.rmdir()  # when it was the last step of its build
 
     def _steps(self) -> list[StepSpool]:
         return [StepSpool(path) for path in self.root.glob("[0-9]*/*-*") if path.is_dir()]

@@ -88,12 +88,12 @@ class DirectoryStore:
         self.checkpoint = checkpoint
 
     def put(self, path: str, data: bytes) -> None:
-        with self._staged(path) as staged, _full():
+        with self._staged(path) as staged, _os_errors():
             obstore.put(self._objects, staged, data, use_multipart=False)
 
     def adopt(self, source: Path, path: str) -> None:
         inside = source.resolve().is_relative_to(self.root) and not source.is_symlink()
-        with self._staged(path) as staged, _full():
+        with self._staged(path) as staged, _os_errors():
             if inside:
                 # LocalStore copies by hard link: atomic, and no second copy of the bytes.
                 obstore.copy(self._objects, source.resolve().relative_to(self.root).as_posix(), staged)
@@ -112,7 +112,8 @@ class DirectoryStore:
             yield staged
             _sync(self.root / staged)
             self.checkpoint("staged", path)
-            obstore.rename(self._objects, staged, path)
+            with _os_errors():
+                obstore.rename(self._objects, staged, path)
         except Exception:
             (self.root / staged).unlink(missing_ok=True)
             raise
@@ -129,7 +130,7 @@ class DirectoryStore:
             changed.append(missing.parent)
             missing = missing.parent
         if changed:
-            with _full():
+            with _os_errors():
                 directory.mkdir(parents=True, exist_ok=True)
         return changed
 
@@ -168,7 +169,7 @@ class DirectoryStore:
 
     def delete(self, path: str) -> None:
         self.checkpoint("delete", path)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _os_errors():
             obstore.delete(self._objects, self._relative(self._checked(path)))
         self.checkpoint("deleted", path)
 
@@ -226,8 +227,8 @@ class DirectoryStore:
 
 
 @contextmanager
-def _full() -> Iterator[None]:
-    """Name the one storage failure a client can act on; obstore wraps it in an error of its own."""
+def _os_errors() -> Iterator[None]:
+    """Every failure of obstore as an OSError; the one a client can act on has a class of its own."""
     try:
         yield
     except OSError as error:

@@ -128,6 +128,7 @@ class Controller:
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
+            identity=self.settings.identity,  # else kopf asks for the user's name, and a pod's user may have none
             stop_flag=stop,
         )
 

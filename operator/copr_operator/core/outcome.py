@@ -19,6 +19,10 @@ from copr_operator.core.wire import WRAPPER_REASONS, AgentExit, StepSummary
 FETCH: Final = "fetch"
 COLLECT: Final = "collect"
 
+POD_LAG: Final = 30
+"""Seconds for which an ended Job's pod is waited for. Jobs and Pods are two watches, and nothing orders them: a Job that
+is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed."""
+
 StepName = Literal["fetch", "source", "build", "collect"]
 
 
@@ -55,6 +59,11 @@ def read_step(
     step: str, job: JobView, pod: PodView | None, *, timeout: int, deadlines: Deadlines, now: datetime
 ) -> Reading:
     """Reads the step's current Job. A deadline that has passed makes an unfinished step failed."""
+    awaited = _pod_awaited_until(job, pod)
+    if awaited is not None and now < awaited:
+        reading = _running(step, job, pod, timeout=timeout, deadlines=deadlines)
+        message = "the Job has ended; the end of its pod was not seen yet"
+        return Reading(reading.state, reading.reason, message, deadline=awaited)
     if job.state == "complete":
         return _completed(step, job, pod)
     if job.state == "failed":
@@ -63,6 +72,13 @@ def read_step(
     if reading.deadline is not None and now >= reading.deadline:
         return Reading("failed", "", fault=_overdue(step, reading, pod), ended=now)
     return reading
+
+
+def _pod_awaited_until(job: JobView, pod: PodView | None) -> datetime | None:
+    """For a Job that has ended: how long its pod's end may come later. None when nothing is missing."""
+    if job.finished is None or (pod is not None and pod.phase in ("Succeeded", "Failed")):
+        return None
+    return job.finished + timedelta(seconds=POD_LAG)
 
 
 def _summary(container: ContainerView | None) -> StepSummary | None:

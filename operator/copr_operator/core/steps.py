@@ -1,6 +1,6 @@
 """The current try of one step of a build, whichever Job it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from copr_operator.api.build import ChrootStatus, SourceStatus
@@ -48,7 +48,7 @@ def read(observed: Observed, name: str, state: str, attempt: int, config: Operat
         job_name = names.job_name(observed.build.uid, name, number)
         job = observed.jobs.get(job_name)
         if job is not None:
-            return _read_job(observed, name, number, job, config)
+            return _read_job(observed, name, number, job, config, state if number == attempt else "pending")
     if state in ("starting", "running", "importing"):
         fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
@@ -68,7 +68,10 @@ def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, conf
     )  # fmt: skip
 
 
-def _read_job(observed: Observed, name: str, attempt: int, job: JobView, config: OperatorConfig) -> Step:
+def _read_job(
+    observed: Observed, name: str, attempt: int, job: JobView, config: OperatorConfig, latched: str
+) -> Step:
+    """`latched`: the state that the status has for this attempt already."""
     pod = observed.pods.get(job.uid)
     reading = outcome.read_step(
         name, job, pod, timeout=observed.build.spec.timeout, deadlines=config.deadlines, now=observed.now
@@ -77,7 +80,20 @@ def _read_job(observed: Observed, name: str, attempt: int, job: JobView, config:
         name, attempt, reading.state, reading.reason, reading.message, job,
         reading.summary, reading.fault, reading.ended, reading.deadline,
     )  # fmt: skip
+    if _ORDER.get(reading.state, len(_ORDER)) < _ORDER.get(latched, 0):
+        return _no_way_back(step, latched)
     return step if pod is not None or reading.state != "starting" else _without_pod(observed, step, job, config)
+
+
+_ORDER: dict[str, int] = {"pending": 0, "starting": 1, "running": 2, "importing": 3}
+
+
+def _no_way_back(step: Step, latched: str) -> Step:
+    """Within one attempt a state never goes back: a pod that is gone before its Job has ended shows less than it did."""
+    if latched == "importing":
+        return replace(step, state="importing", reason="Importing")
+    reason = "SourceRunning" if step.name == names.SOURCE_STEP else "Building"
+    return replace(step, state="running", reason=reason, message="the pod is gone, and its Job has not ended yet")
 
 
 def _without_pod(observed: Observed, step: Step, job: JobView, config: OperatorConfig) -> Step:

@@ -27,7 +27,6 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_ONLY_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-
 @dataclass(frozen=True)
 class Credentials:
     """How the API server is reached, for other clients in the same process (kopf)."""

@@ -47,6 +47,7 @@ async def test_files_over_the_limits_are_refused(tmp_path: Path) -> None:
     assert (await world.put(token, "sum", b"x" * 51)).status_code == 413
     assert (await world.put(token, "two", b"x" * 10)).status_code == 200
     assert (await world.put(token, "three", b"x" * 10)).status_code == 200
+    assert (await world.put(token, "three", b"y" * 10)).status_code == 200, "sent again"
     response = await world.put(token, "four", b"x")
     assert (response.status_code, response.json()["reason"]) == (413, "ResultsRefused")
     await world.close()

@@ -1,13 +1,13 @@
 """What the controller asks for: repositories, removals, the highest id."""
 
 import asyncio
-from pathlib import Path
+import gzip
 
 import httpx
 import pytest
 
 from tests.unit.backend import rpms
-from tests.unit.backend.world import CHROOT, World, bearer, listed, results
+from tests.unit.backend.world import CHROOT, World, listed, results
 
 OTHER = "epel-10-aarch64"
 REPO = f"repos/alice/demo/{CHROOT}"
@@ -113,10 +113,10 @@ async def test_a_step_that_ends_after_its_build_was_removed_stores_nothing(world
     for name, data in results().items():
         await world.put(token, name, data)
     await remove(world, 1)
-    assert (await world.finish(token, results())).status_code in (410, 422)
+    assert (await world.finish(token, results())).status_code == 410
     assert not (world.repo / "00000001-hello").exists()
     await world.restart()
-    assert (await world.finish(token, results())).status_code in (410, 422)
+    assert (await world.finish(token, results())).status_code == 410
 
 
 async def test_a_removal_waits_for_the_step_that_is_being_stored(world: World) -> None:
@@ -238,15 +238,54 @@ async def test_damaged_trash_is_left_alone(world: World) -> None:
     assert (world.repo / "00000001-hello" / "success").exists()
 
 
-async def test_what_a_step_that_never_ended_left_is_swept_in_the_end(tmp_path: Path) -> None:
-    world = await World(tmp_path).start()
+async def test_a_step_that_never_ended_is_given_up_and_its_log_is_kept(world: World) -> None:
+    await world.control("PUT", REPO)
     world.add_build(1)
-    await world.append(world.add_pod(1, CHROOT), b"x", 0)
+    await world.append(world.add_pod(1, CHROOT), b"x\n", 0)
+    path = f"alice/demo/{CHROOT}/00000001-hello/builder-live.log"
     await world.services.sweep()
-    assert (await world.get(f"alice/demo/{CHROOT}/00000001-hello/builder-live.log")).status_code == 200
+    assert (await world.get(path)).status_code == 200
     world.clock.now += 100 * 365 * 86400
     await world.services.sweep()
+    assert (await world.get(path)).status_code == 404
+    assert gzip.decompress((await world.get(f"{path}.gz")).content) == b"x\n"
+    assert list((world.root / "spool").iterdir()) == []
+
+
+async def test_logs_of_a_removed_project_do_not_bring_it_back(world: World) -> None:
+    await world.control("PUT", REPO)
+    world.add_build(1)
+    await world.append(world.add_pod(1, CHROOT), b"x\n", 0)
+    await world.control("DELETE", "projects/alice/demo")
     assert (await world.get(f"alice/demo/{CHROOT}/00000001-hello/builder-live.log")).status_code == 404
-    assert list((tmp_path / "spool").iterdir()) == []
-    assert (await world.http.get("/agent/v1/srpm", headers=bearer("x"))).status_code == 401
-    await world.close()
+    world.add_build(2)
+    await world.append(world.add_pod(2, CHROOT), b"late\n", 0)
+    world.clock.now += 601
+    await world.services.sweep()
+    world.clock.now += 100 * 365 * 86400
+    await world.services.sweep()
+    assert not (world.root / "results/alice/demo").exists()
+
+
+async def test_a_removal_that_can_not_be_finished_does_not_hold_up_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.build(1)
+    await world.build(2, "other")
+    await remove(world, 1)
+    await remove(world, 2)
+    delete_tree = world.services.store.delete_tree
+
+    def failing(path: str) -> None:
+        if "00000001" in path:
+            raise OSError(5, "input/output error")
+        delete_tree(path)
+
+    world.clock.now += 601
+    with monkeypatch.context() as patch:
+        patch.setattr(world.services.store, "delete_tree", failing)
+        await world.services.sweep()
+    assert (world.repo / "00000001-hello").exists()
+    assert not (world.repo / "00000002-other").exists()
+    await world.services.sweep()
+    assert not (world.repo / "00000001-hello").exists()

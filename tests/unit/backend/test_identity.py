@@ -59,6 +59,13 @@ async def test_a_token_for_another_audience_is_refused(world: World) -> None:
     assert await status_of(world, token) == 401
 
 
+async def test_an_api_server_that_does_not_look_at_audiences_proves_nothing(world: World) -> None:
+    world.add_build(42)
+    token = world.add_pod(42, CHROOT)
+    world.kube.ignores_audiences = True
+    assert await status_of(world, token) == 401
+
+
 async def test_a_token_that_belongs_to_no_pod_is_refused(world: World) -> None:
     world.kube.users["person"] = {"username": "alice"}
     world.kube.users["account"] = {"username": f"system:serviceaccount:{NAMESPACE}:default"}

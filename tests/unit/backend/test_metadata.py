@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from copr_operator.backend import metadata
-from copr_operator.backend.metadata import KINDS, Index, IndexDamagedError, PackageEntry, effective, render
+from copr_operator.backend.metadata import KINDS, Group, Index, IndexDamagedError, PackageEntry, effective, render
 from tests.unit.backend.world import packages_of
 
 DIRECTORIES = [f"{number:08d}-p" for number in range(1, 9)]
@@ -86,6 +87,16 @@ def test_an_index_that_does_not_fit_its_files_is_damaged_not_believed() -> None:
     index = Index(groups=first.index.groups, files=("a", "b", "c"))
     with pytest.raises(IndexDamagedError):
         render(index, {DIRECTORIES[1]: [package(DIRECTORIES[1], 1)]}, second.files)
+
+
+def test_an_index_with_wrong_lengths_can_not_cut_packages_in_pieces() -> None:
+    directory = DIRECTORIES[0]
+    rendered = render(Index(), {directory: [package(directory, 1), package(directory, 2)]}, ())
+    (group,) = rendered.index.groups
+    wrong = [replace(item, sizes=(item.sizes[0] - 1, *item.sizes[1:])) for item in group.packages]
+    index = Index(groups=(Group(tuple(wrong), group.packed),), files=metadata.file_names(rendered.files))
+    with pytest.raises(IndexDamagedError, match="another size"):
+        render(index, {DIRECTORIES[1]: [package(DIRECTORIES[1], 1)]}, rendered.files)
 
 
 def test_repomd_names_sizes_and_checksums_of_both_forms() -> None:

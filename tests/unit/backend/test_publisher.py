@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from copr_operator.backend.inspector import RpmFile
 from copr_operator.backend.layout import Repo
 from copr_operator.backend.repository import Step
 from copr_operator.backend.store import StoreFullError
@@ -14,7 +15,9 @@ from tests.unit.backend.world import CHROOT, World, listed, results
 REPO = Repo("alice", "demo", CHROOT)
 
 
-async def test_fifty_builds_that_finish_at_once_make_at_most_two_metadata_runs(world: World) -> None:
+async def test_fifty_builds_that_finish_at_once_make_at_most_two_metadata_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = []
     for number in range(1, 51):
         world.add_build(number, package=f"p{number}")
@@ -23,6 +26,15 @@ async def test_fifty_builds_that_finish_at_once_make_at_most_two_metadata_runs(w
             assert (await world.put(tokens[-1], name, data)).status_code == 200
     await world.control("PUT", f"repos/alice/demo/{CHROOT}")
     before = world.runs
+    # Like the two worker processes: results become known one after the other, over more time than a run takes.
+    two, read = asyncio.Semaphore(2), world.inspector.inspect
+
+    async def slowly(path: Path, href: str) -> RpmFile:
+        async with two:
+            await asyncio.sleep(0.005)
+            return await read(path, href)
+
+    monkeypatch.setattr(world.inspector, "inspect", slowly)
     answers = await asyncio.gather(*(world.finish(token, results(f"p{n}")) for n, token in enumerate(tokens, 1)))
     assert [answer.json()["outcome"] for answer in answers] == ["succeeded"] * 50
     assert world.runs - before <= 2

@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         raise GenericError("Generic LocalFileSystem error: I/O (os error 5)")
 
     monkeypatch.setattr(obstore, "rename", failing)
-    with pytest.raises(GenericError):
+    with pytest.raises(OSError, match="I/O"):
         store.put("a/x", b"new")
     assert [path.name for path in (store.root / "a").iterdir()] == ["x"]
     assert store.get("a/x") == b"old"

@@ -39,6 +39,7 @@ class FakeKube:
         self.allowed: set[tuple[str, str]] = set()
         self.requests: list[str] = []
         self.down = False
+        self.ignores_audiences = False
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         self._ask(path)
@@ -55,6 +56,8 @@ class FakeKube:
         spec = body["spec"]
         if body["kind"] == "TokenReview":
             user = self.users.get(spec["token"])
+            if self.ignores_audiences:
+                return {"status": {"authenticated": user is not None, "user": user}}
             audiences = (user or {}).get("audiences", spec["audiences"])
             known = user is not None and bool(set(audiences) & set(spec["audiences"]))
             return {"status": {"authenticated": known, "user": user, "audiences": audiences if known else []}}
