@@ -20,8 +20,8 @@ FETCH: Final = "fetch"
 COLLECT: Final = "collect"
 
 POD_LAG: Final = 30
-"""Seconds for which an ended Job's pod is waited for. Jobs and Pods are two watches, and nothing orders them: a Job that
-is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed."""
+"""Seconds for which an ended Job's pod is waited for. Jobs and Pods are two watches, and nothing orders them: a Job
+that is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed."""
 
 StepName = Literal["fetch", "source", "build", "collect"]
 

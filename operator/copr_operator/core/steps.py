@@ -82,14 +82,16 @@ def _read_job(
     )  # fmt: skip
     if _ORDER.get(reading.state, len(_ORDER)) < _ORDER.get(latched, 0):
         return _no_way_back(step, latched)
-    return step if pod is not None or reading.state != "starting" else _without_pod(observed, step, job, config)
+    if pod is not None or job.state != "active" or reading.state != "starting":
+        return step
+    return _without_pod(observed, step, job, config)
 
 
 _ORDER: dict[str, int] = {"pending": 0, "starting": 1, "running": 2, "importing": 3}
 
 
 def _no_way_back(step: Step, latched: str) -> Step:
-    """Within one attempt a state never goes back: a pod that is gone before its Job has ended shows less than it did."""
+    """Within one attempt no state goes back: a pod that is gone before its Job has ended shows less than it did."""
     if latched == "importing":
         return replace(step, state="importing", reason="Importing")
     reason = "SourceRunning" if step.name == names.SOURCE_STEP else "Building"

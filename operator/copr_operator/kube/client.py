@@ -120,7 +120,8 @@ class KubeClient:
         """The credentials as they are now; a projected token is re-read."""
         configuration = self._configuration
         settings = await configuration.auth_settings()
-        token = settings["BearerToken"]["value"].removeprefix("Bearer ") if "BearerToken" in settings else None
+        # A kubeconfig's value starts with "Bearer ", that of a pod's ServiceAccount with "bearer ".
+        token = settings["BearerToken"]["value"].split()[-1] if "BearerToken" in settings else None
         return Credentials(
             server=configuration.host,
             ca_file=configuration.ssl_ca_cert,
