@@ -65,6 +65,18 @@ def split_source(files: Sequence[ArtifactRef]) -> tuple[ArtifactRef, list[Artifa
     return srpms[0], specs
 
 
+def split_rpms(files: Sequence[ArtifactRef]) -> tuple[list[ArtifactRef], list[ArtifactRef]]:
+    """The RPMs of a chroot, and the spec that Copr keeps beside them."""
+    specs = [file for file in files if file.name.endswith(".spec")]
+    packages = [file for file in files if file not in specs]
+    for file in packages:
+        if not file.name.endswith(".rpm"):
+            raise RefusedError("ResultsRefused", f"{file.name} is no RPM")
+    if len(specs) > 1:
+        raise RefusedError("ResultsRefused", f"{specs[1].name}: a build has one .spec")
+    return packages, specs
+
+
 def check_srpm(name: str, rpm: RpmFile) -> Package:
     """The package an SRPM stands for."""
     if rpm.arch != "src":

@@ -122,7 +122,10 @@ class Ingest:
         directory = who.result.rpartition("/")[2]
         with self._publisher.arriving(repo):
             self._check_files(step, request.files)
-            rpms = await self._inspect(step, directory, request.files)
+            packages, spec = checks.split_rpms(request.files)
+            for file in spec:
+                await asyncio.to_thread(_check_checksum, step, file)
+            rpms = await self._inspect(step, directory, packages)
             checks.check_rpms([(name, rpm) for name, rpm in rpms.items()], who.chroot, who.package)
             entries = [PackageEntry(f"{directory}/{name}", rpm.sha256, rpm.chunks) for name, rpm in rpms.items()]
             await self._withdraw_changed(repo, directory, entries)
@@ -143,9 +146,6 @@ class Ingest:
             raise RefusedError("ResultsRefused", f"{total} bytes; at most {self._limits.total} are accepted")
 
     async def _inspect(self, step: StepSpool, directory: str, files: Sequence[ArtifactRef]) -> dict[str, RpmFile]:
-        for file in files:
-            if not file.name.endswith(".rpm"):
-                raise RefusedError("ResultsRefused", f"{file.name} is no RPM")
         found = await asyncio.gather(
             *(self._inspector.inspect(step.files / file.name, f"{directory}/{file.name}") for file in files)
         )

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import kopf
 
@@ -128,7 +129,8 @@ class Controller:
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
-            identity=self.settings.identity,  # else kopf asks for the user's name, and a pod's user may have none
+            # Else kopf asks for the user's name, and a pod's user may have none. Its type is private to kopf.
+            identity=cast(Any, self.settings.identity),
             stop_flag=stop,
         )
 

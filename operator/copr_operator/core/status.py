@@ -78,7 +78,7 @@ def conclude(
 ) -> BuildStatus:
     """Fills in what follows from the rest: times, observedGeneration and the conditions (see the table in the docs).
 
-    `ending` marks a build that is being deleted: it reconciles whatever its state is.
+    `ending` marks a build that is being deleted: it reconciles whatever its state is, but the verdict on it stays.
     """
     started = [c.started_at for c in status.chroots if c.started_at is not None]
     ended = [c.ended_at for c in status.chroots if c.ended_at is not None]
@@ -99,8 +99,9 @@ def _conditions(
     true, false, unknown = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
     wanted: list[tuple[str, ConditionStatus, str, str]]
     if ending:
-        wanted = [("Succeeded", unknown, reason, message), ("Ready", false, reason, message)]
-        wanted.append(("Reconciling", true, reason, message))
+        verdict = [c for c in status.conditions if c.type == "Succeeded" and status.state in TERMINAL]
+        wanted = [(c.type, c.status, c.reason, c.message) for c in verdict] or [("Succeeded", unknown, reason, message)]
+        wanted += [("Ready", false, reason, message), ("Reconciling", true, reason, message)]
     elif status.state in ("succeeded", "skipped"):
         done = "Succeeded" if status.state == "succeeded" else "Skipped"
         text = _success_message(status)

@@ -68,9 +68,7 @@ def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, conf
     )  # fmt: skip
 
 
-def _read_job(
-    observed: Observed, name: str, attempt: int, job: JobView, config: OperatorConfig, latched: str
-) -> Step:
+def _read_job(observed: Observed, name: str, attempt: int, job: JobView, config: OperatorConfig, latched: str) -> Step:
     """`latched`: the state that the status has for this attempt already."""
     pod = observed.pods.get(job.uid)
     reading = outcome.read_step(

@@ -31,10 +31,13 @@ class Pod:
             answer = httpx.put(f"{self.url}/agent/v1/files/{name}", content=data, headers=headers, timeout=30)
             assert answer.status_code in (200, 410), answer.text
 
-    def finish(self) -> dict[str, object]:
+    def request(self) -> str:
+        """Body of the finish request."""
         listed_files = [{"name": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in self.files.items()]
-        body = FinishRequest.model_validate({"outcome": "succeeded", "files": listed_files}).model_dump_json()
-        answer = httpx.post(f"{self.url}/agent/v1/finish", content=body, headers=self.headers, timeout=30)
+        return FinishRequest.model_validate({"outcome": "succeeded", "files": listed_files}).model_dump_json()
+
+    def finish(self) -> dict[str, object]:
+        answer = httpx.post(f"{self.url}/agent/v1/finish", content=self.request(), headers=self.headers, timeout=30)
         assert answer.status_code == 200, answer.text
         summary: dict[str, object] = answer.json()
         return summary
@@ -92,6 +95,7 @@ def test_killed_at_every_step_of_storing_and_publishing_a_build(tmp_path: Path) 
             else:
                 break
     clean(root)
+    print(f"\n{kills} kills while a build was stored and published; {sum(seen)} before, the rest after the swap")
     # 2 RPMs, results.json, 4 metadata and index files, repomd.xml and success at 4 checkpoints each; deletions at 2
     assert kills >= 36 + 2
     assert {True, False} <= set(seen)
@@ -129,6 +133,7 @@ def test_killed_at_every_step_of_a_removal(tmp_path: Path) -> None:
             else:
                 break
     clean(root)
+    print(f"\n{kills} kills during a removal")
     assert kills >= 5 * 4 + 4, "index, 3 metadata files and repomd.xml, and the trash entry"
 
 
@@ -226,6 +231,32 @@ async def test_a_reader_sees_a_whole_repository_at_any_instant_while_builds_publ
         assert not reading.done(), reading.exception()
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+        print(f"\n{reader.whole} whole reads during {kills} kills; sizes seen {sorted(reader.sizes)}")
         assert kills >= 3
         assert reader.whole >= 10
         assert len(listed(root / REPO)) == expected
+
+
+async def test_fifty_builds_that_finish_at_once_make_at_most_two_metadata_runs_in_a_real_backend(
+    tmp_path: Path,
+) -> None:
+    pods = tokens(tmp_path)
+    root = tmp_path / "store"
+    with backend(root) as process:
+        brought = [Pod(process.url, number, pods[number - 1]) for number in range(1, 51)]
+        for pod in brought:
+            pod.send()
+        async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=50)) as client:
+            answers = await asyncio.gather(
+                *(
+                    client.post(f"{process.url}/agent/v1/finish", content=pod.request(), headers=pod.headers)
+                    for pod in brought
+                )
+            )
+            metrics = (await client.get(f"{process.url}/metrics")).text
+        assert [answer.json()["outcome"] for answer in answers] == ["succeeded"] * 50
+        runs = re.search(r'publications_total{outcome="published"} ([0-9.]+)', metrics)
+        assert runs is not None
+        print(f"\n50 builds at once: {runs[1]} metadata runs")
+        assert float(runs[1]) <= 2
+        assert len(listed(root / REPO)) == 100
