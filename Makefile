@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages setup demo test test-fast lint generate lock bench cluster down kubeconfig urls
+.PHONY: help debian-packages setup demo test test-e2e test-fast lint generate lock bench cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,17 +30,20 @@ demo: setup debian-packages ## Start a cluster, install the operator, build two 
 	@$(PYTHON) -m tests.demo
 
 # The real clients that read our repositories, and what makes the images. Only where something is missing.
-PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap
+PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl
 debian-packages:
 	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$${missing:-}" ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			rpm createrepo-c dnf buildah mmdebstrap >/dev/null; \
+			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl >/dev/null; \
 	fi
 
 test: setup debian-packages lint ## Everything: lint, unit, integration against a real API server
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/integration
+
+test-e2e: setup debian-packages ## The demo's chain on the real node, as a test
+	@$(PYTEST) tests/e2e
 
 test-fast: setup lint ## What needs no cluster
 	@$(PYTEST) tests/unit --timeout 20

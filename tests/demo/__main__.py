@@ -91,14 +91,28 @@ def install_with_dnf(installation: Installation, chroot: str) -> str:
     images = {c["spec"]["name"]: c["spec"]["image"] for c in installation.get("coprchroots", "-A")["items"]}
     repository = f"http://copr-backend.copr-operator.svc:8080/results/alice/demo/{chroot}/"
     script = (
-        f"set -e; printf '[demo]\\nname=demo\\nbaseurl={repository}\\ngpgcheck=0\\n' > /etc/yum.repos.d/demo.repo; "
-        "echo '$ dnf repoquery --disablerepo=* --enablerepo=demo'; "
-        "dnf -q repoquery '--disablerepo=*' --enablerepo=demo; "
-        "echo '$ dnf install hello-app && hello copr'; dnf -q -y install hello-app >/dev/null; hello copr"
+        f"mkdir -p /etc/yum.repos.d && printf '[demo]\\nname=demo\\nbaseurl={repository}\\ngpgcheck=0\\n' "
+        "> /etc/yum.repos.d/demo.repo\n"
+        "echo '$ dnf repoquery'\ndnf -q repoquery --repo demo || exit 1\n"
+        "echo '$ dnf install hello-app && hello copr'\n"
+        "dnf -q -y install hello-app > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }\nhello copr\n"
     )
     pod = f"dnf-{CHROOTS[chroot]}"
-    run = ["run", pod, "-n", NAMESPACE, "--restart=Never", f"--image={images[chroot]}", "--attach", "--rm", "--quiet"]
-    return installation.kubectl(*run, "--pod-running-timeout=2m", "--command", "--", "/bin/bash", "-c", script)
+    container = {"name": "dnf", "image": images[chroot], "command": ["/bin/bash", "-c", script]}
+    installation.kubectl("delete", "pod", pod, "-n", NAMESPACE, "--ignore-not-found")
+    installation.apply(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": NAMESPACE},
+         "spec": {"restartPolicy": "Never", "containers": [container]}},
+    )  # fmt: skip
+    phase = ""
+    deadline = time.monotonic() + 120
+    while phase not in ("Succeeded", "Failed") and time.monotonic() < deadline:
+        time.sleep(1)
+        phase = installation.get("pod", pod, "-n", NAMESPACE)["status"].get("phase", "")
+    said = installation.kubectl("logs", pod, "-n", NAMESPACE)
+    if phase != "Succeeded":
+        raise InstallError(f"dnf could not install the result in {chroot}:\n{said}")
+    return said
 
 
 def demo() -> int:
