@@ -69,29 +69,29 @@ limit_processes() {
 readonly AS_BUILDER=(setpriv --reuid "$BUILDER_ID" --regid "$BUILDER_ID" --clear-groups --no-new-privs
     --inh-caps=-all --ambient-caps=-all)
 
-# Runs in a new user and network namespace, as its root: loopback up and a default route via loopback (mock does the
-# same), then a user namespace below in which the caller is the build user again and has no capability left.
+# Runs in a new user and network namespace, as its root: loopback up and a default route via loopback, as mock has it,
+# then a user namespace below in which the caller is the build user again and has no capability left. The local route
+# makes every address loopback's: what has no listener is refused at once, where mock's route alone swallows it, and
+# tests that try the network (or the DNS) wait for their timeouts.
 # shellcheck disable=SC2016 # expanded by the inner shell
 readonly ENTER_OFFLINE='
-    ip link set lo up && ip route add local default dev lo || exit 125
+    ip link set lo up && ip route add default dev lo && ip route add local default dev lo || exit 125
     ip -6 route add local default dev lo 2>/dev/null
     exec unshare --user --map-user="$0" --map-group="$0" -- "$@"'
 
 # as_builder online|offline COMMAND...: as the build user, in $PWD, with or without the pod's network.
-# Runs in a subshell: the process limit is the command's, not the wrapper's.
-as_builder() (
+as_builder() {
     builder_environment "$1"
-    limit_processes
-    if [[ $1 == online ]]; then
-        shift
-        exec "${AS_BUILDER[@]}" env -i "${BUILDER_ENV[@]}" "$@"
+    local command=("${AS_BUILDER[@]}" env -i "${BUILDER_ENV[@]}")
+    if [[ $1 != online ]]; then
+        # The three network profiles differ in what lets `unshare` pass (a seccomp profile, SYS_ADMIN, a sandbox), not
+        # here: the build user never has a capability in the pod's own namespaces, so it can't enter its network again.
+        command+=(unshare --user --map-root-user --net -- /bin/bash -c "$ENTER_OFFLINE" "$BUILDER_ID")
     fi
     shift
-    # The three network profiles differ in what lets `unshare` pass (a seccomp profile, SYS_ADMIN, a sandbox), not here:
-    # the build user never has a capability in the pod's own namespaces, so it can't enter the pod's network again.
-    exec "${AS_BUILDER[@]}" env -i "${BUILDER_ENV[@]}" unshare --user --map-root-user --net -- \
-        /bin/bash -c "$ENTER_OFFLINE" "$BUILDER_ID" "$@"
-)
+    # A subshell: the process limit is the command's, not the wrapper's.
+    (limit_processes && exec "${command[@]}" "$@")
+}
 
 # require_isolation: ends the step when processes can't be cut off from the network on this node. Never goes on without.
 require_isolation() {

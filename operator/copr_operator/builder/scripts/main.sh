@@ -75,19 +75,26 @@ start_step() {
     set +m
 }
 
-running() { kill -0 "$STEP_PID" 2>/dev/null; }
-
-# wait_step SECONDS [stop-on-TERM]: false when the step still runs then
+# wait_step SECONDS: false when the step still runs then, or when this container is told to end
 wait_step() {
     local deadline=$((SECONDS + $1))
-    while running; do
-        ((SECONDS < deadline)) || return 1
-        [[ ${2:-} != stop-on-TERM ]] || ((!TERMINATED)) || return 1
+    while kill -0 "$STEP_PID" 2>/dev/null; do
+        ((SECONDS < deadline && !TERMINATED)) || return 1
         nap 0.2
     done
 }
 
 signal_step() { kill "-$1" -- "-$STEP_PID" 2>/dev/null; }
+
+# wait_group SECONDS: false when any process of the step's group is left then, be it that the step itself is gone, or
+# when this container is told to end
+wait_group() {
+    local deadline=$((SECONDS + $1))
+    while signal_step 0; do
+        ((SECONDS < deadline && !TERMINATED)) || return 1
+        nap 0.2
+    done
+}
 
 # After this nothing but this script runs in the container. Killing all from PID 1 needs no new process and reaches
 # everything; before it the build user's processes are killed on their own, so that the log's tee can end in peace.
@@ -111,18 +118,19 @@ report_oom() { # the kernel's own count for this container, cgroup v2 or v1
 # Ends the step within STOP_STEP seconds: what a canceled pod has before collect needs the rest of its grace time.
 cancel_step() {
     say 'canceled: ending the step'
+    TERMINATED=0
     signal_step TERM
-    wait_step $((STOP_STEP - 5)) || signal_step KILL
+    wait_group $((STOP_STEP / 2)) || signal_step KILL
     CODE=$EXIT_TERMINATED
 }
 
 time_out_step() {
     say "!! Copr timeout => sending INT"
     signal_step INT
-    if ! wait_step "$STOP_STEP"; then
+    if ! wait_group "$STOP_STEP"; then
         say "!! Copr timeout => sending TERM"
         signal_step TERM
-        if ! wait_step "$STOP_STEP"; then
+        if ! wait_group "$STOP_STEP"; then
             say "!! Copr timeout => sending KILL"
             signal_step KILL
         fi
@@ -131,7 +139,7 @@ time_out_step() {
 }
 
 supervise() { # sets CODE
-    if ! wait_step "$TIMEOUT" stop-on-TERM; then
+    if ! wait_step "$TIMEOUT"; then
         if ((TERMINATED)); then cancel_step; else time_out_step; fi
         return
     fi

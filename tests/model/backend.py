@@ -1,0 +1,89 @@
+"""The results store as far as the controller can tell, and the agents in the pods: what is published, what was removed.
+
+Who may store what follows docs/wire.md: a step of a build that is canceled, deleted, ended or removed, and an attempt
+that was superseded, store nothing.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from copr_operator.api.common import TERMINAL
+from copr_operator.controller.backend import BackendClient, BackendError
+from copr_operator.core import names
+
+REPO = re.compile(r"/repos/(?P<owner>[^/]+)/(?P<dirname>[^/]+)/(?P<chroot>[^/]+)")
+BUILD = re.compile(r"/builds/(?P<id>\d+)/remove")
+PROJECT = re.compile(r"/projects/(?P<owner>[^/]+)/(?P<project>[^/]+)")
+
+
+class ModelBackend:
+    def __init__(self) -> None:
+        self.away = False
+        self.slow = False
+        """Removals are answered with `not ready` the first time, as during the grace time."""
+        self.repositories: set[tuple[str, str, str]] = set()
+        self.listed: set[tuple[int, str]] = set()
+        """(build id, chroot) whose packages dnf can see now."""
+        self.ever_listed: set[tuple[int, str]] = set()
+        self.removed: set[int] = set()
+        self.highest = 0
+        self._asked: set[str] = set()
+
+    # -- for agents ------------------------------------------------------------------------------------------------
+
+    def finish(self, build: Mapping[str, Any] | None, step: str, attempt: int) -> bool:
+        """`collect` has sent everything: whether it was stored (and published)."""
+        if build is None or "deletionTimestamp" in build["metadata"] or build["spec"].get("cancel"):
+            return False
+        status = build.get("status") or {}
+        parts = {chroot["name"]: chroot for chroot in status.get("chroots") or ()}
+        part = (status.get("source") if step == names.SOURCE_STEP else parts.get(step)) or {}
+        if status["id"] in self.removed or status["state"] in TERMINAL or part.get("state") in TERMINAL:
+            return False
+        if attempt < part.get("attempt", 1):
+            return False
+        self.highest = max(self.highest, status["id"])
+        if step != names.SOURCE_STEP:
+            self.listed.add((status["id"], step))
+            self.ever_listed.add((status["id"], step))
+        return True
+
+    # -- for controllers -------------------------------------------------------------------------------------------
+
+    def request(self, method: str, path: str) -> dict[str, Any]:
+        if self.away:
+            raise BackendError("the backend can't be reached: connection refused")
+        if method == "GET":
+            return {"id": self.highest}
+        if match := REPO.fullmatch(path):
+            self.repositories.add((match["owner"], match["dirname"], match["chroot"]))
+            return {"ready": True}
+        if self.slow and path not in self._asked:
+            self._asked.add(path)
+            return {"ready": False, "message": "the files are still there"}
+        if match := BUILD.fullmatch(path):
+            self.removed.add(int(match["id"]))
+            self.listed = {entry for entry in self.listed if entry[0] != int(match["id"])}
+        else:
+            match = PROJECT.fullmatch(path)
+            assert match is not None, path
+            self.repositories = {r for r in self.repositories if r[1].partition(":")[0] != match["project"]}
+            self.listed = set()  # there is one project
+        return {"ready": True}
+
+
+class ModelBackendClient(BackendClient):
+    """The real client, with requests that wait until the test answers them."""
+
+    def __init__(self, backend: ModelBackend, park: Any) -> None:
+        super().__init__("http://backend", Path("token"))
+        self._backend = backend
+        self._park = park
+
+    async def _request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        json.dumps(body)
+        answer: dict[str, Any] = await self._park(f"backend {method} {path}", lambda: self._backend.request(method, path))
+        return answer

@@ -1,0 +1,327 @@
+"""What must hold, whatever happens. Checked on every single write, at the moment it is made.
+
+`split` marks a world in which two controllers have worked at once: a Lease keeps that short, but can't rule it out.
+Then a Job may be made by one that does not know yet what the other has written; it must be stopped, and the status
+must stay right all the same. Everything that is written under a resourceVersion holds in any case.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
+from copr_operator.api.common import TERMINAL
+from copr_operator.core import names, reasons
+from copr_operator.core.outcome import POD_LAG
+from copr_operator.core.status import overall
+from tests.model.apiserver import ApiServer, Change, Obj
+from tests.model.backend import ModelBackend
+from tests.model.cluster import Cluster, Work, is_live
+from tests.support.builders import CONFIG
+
+ORDER = ("pending", "starting", "running", "importing")
+"""Of the states of one attempt."""
+PACE, MESSAGE_PACE = 1.0, 60.0
+"""Seconds between two status writes of one controller: of a new state, and when only a message has changed."""
+BEFORE_ANY_POD = frozenset({"NoChroots", "ChrootNotInProject", "QueueTimeout", "JobRefused", "NameCollision"})
+Step = SourceStatus | ChrootStatus
+
+
+@dataclass
+class History:
+    """Of one CoprBuild, by uid."""
+
+    id: int | None = None
+    writes: int = 0
+    last: dict[str, float] = field(default_factory=dict)
+    """When each controller last wrote its status."""
+    spec_changes: int = 0
+
+
+class Invariants:
+    def __init__(self, api: ApiServer, backend: ModelBackend, cluster: Cluster) -> None:
+        self._api = api
+        self._backend = backend
+        self._cluster = cluster
+        self.split = False
+        self.histories: defaultdict[str, History] = defaultdict(History)
+        self._ids: dict[int, str] = {}
+
+    def check(self, change: Change) -> None:
+        """Raises AssertionError for a write that must never happen."""
+        self._cluster.notice()
+        ours = change.by.startswith("controller-")
+        if ours and change.before is not None and not change.gone:
+            assert _content(change.before) != _content(change.after), f"an empty write of {change.plural}"
+        match change.plural, change.verb:
+            case "coprbuilds", "status":
+                self._check_status(change)
+            case "coprbuilds", "delete":
+                self._check_gone(change)
+            case "coprbuilds", "update" if ours:
+                assert change.before is not None
+                assert change.after["spec"] == change.before["spec"], "the spec is the user's"
+            case "jobs", "create" if ours:
+                self._check_new_job(change)
+            case "jobs", _ if ours:
+                self._check_stopped_job(change)
+            case "pods", "create":
+                self._check_new_pod(change)
+            case _:
+                pass
+
+    # -- Jobs and pods -----------------------------------------------------------------------------------------------
+
+    def _check_new_job(self, change: Change) -> None:
+        work = self._cluster.works[change.after["metadata"]["uid"]]
+        name = f"Job {work.job_name}"
+        build = self._api.by_uid("coprbuilds", work.build_uid)
+        if build is None:
+            assert self.split, f"{name} for a build that is gone"
+            return
+        status = status_of(build)
+        assert status.id is not None, f"{name} before the id was written"
+        assert names.FINALIZER in build["metadata"].get("finalizers", ()), f"{name} before the finalizer was set"
+        source = status.source
+        if work.step != names.SOURCE_STEP:
+            assert source is not None, f"{name} before the SRPM was latched"
+            assert source.state == "succeeded", f"{name} before the SRPM was latched"
+        if self.split:
+            return
+        part = steps_of(status)[work.step]
+        assert status.state not in TERMINAL, f"{name} for a build that is {status.state}"
+        assert part.state == "pending", f"{name} for a step that is {part.state}"
+        assert part.attempt == work.attempt, f"{name}, but attempt {part.attempt} is written"
+        for other in self._works(work.build_uid, work.step):
+            if other is not work:
+                assert not is_live(self._cluster.job(other)), f"{name} beside {other.job_name}"
+                assert other.attempt != work.attempt or other.disturbed, f"{name} was made twice"
+
+    def _check_stopped_job(self, change: Change) -> None:
+        """Only what nobody needs any more is stopped."""
+        if "deletionTimestamp" not in change.after["metadata"] or not is_live(change.before):
+            return
+        work = self._cluster.works[change.after["metadata"]["uid"]]
+        build = self._api.by_uid("coprbuilds", work.build_uid)
+        if build is None or "deletionTimestamp" in build["metadata"] or build["spec"].get("cancel"):
+            return
+        part = steps_of(status_of(build))[work.step]
+        done = part.state in TERMINAL or part.attempt > work.attempt
+        assert done, f"Job {work.job_name} was stopped, but attempt {part.attempt} is {part.state}"
+
+    def _check_new_pod(self, change: Change) -> None:
+        owner = change.after["metadata"]["ownerReferences"][0]["uid"]
+        build = self._api.by_uid("coprbuilds", self._cluster.works[owner].build_uid)
+        if build is not None and not self.split:
+            assert status_of(build).state != "canceled", "a pod was started after the build was canceled"
+
+    def _works(self, build_uid: str, step: str) -> list[Work]:
+        return [w for w in self._cluster.works.values() if (w.build_uid, w.step) == (build_uid, step)]
+
+    # -- the end of a CoprBuild --------------------------------------------------------------------------------------
+
+    def _check_gone(self, change: Change) -> None:
+        assert change.before is not None
+        uid, status = change.after["metadata"]["uid"], status_of(change.before)
+        works = [work for work in self._cluster.works.values() if work.build_uid == uid]
+        if names.FINALIZER not in change.before["metadata"].get("finalizers", ()):
+            assert not works, "a build that was never adopted had Jobs"
+            return
+        if not self.split:
+            live = [work.job_name for work in works if is_live(self._cluster.job(work))]
+            assert not live, f"the build is gone, {live} are still there"
+        if change.before["spec"].get("results", "Delete") == "Delete":
+            assert status.id in self._backend.removed, "the build is gone, its results are still there"
+            assert status.id not in {build_id for build_id, _ in self._backend.listed}
+
+    # -- status writes -----------------------------------------------------------------------------------------------
+
+    def _check_status(self, change: Change) -> None:
+        assert change.before is not None
+        old, new = status_of(change.before), status_of(change.after)
+        uid, deleting = change.after["metadata"]["uid"], "deletionTimestamp" in change.after["metadata"]
+        self._check_id(uid, old, new)
+        self._check_generation(change.after, old, new)
+        check_conditions(new, deleting=deleting)
+        check_failures(new)
+        assert new.state == overall(new.model_copy(update={"state": None})) or new.state in ("canceled", "failed")
+        self._check_final(old, new)
+        before, after = steps_of(old), steps_of(new)
+        assert not before or before.keys() == after.keys() or len(before) == 1, "the chroots were chosen anew"
+        for name, part in after.items():
+            self._check_step(uid, name, before.get(name), part, change)
+        if new.state == "canceled":
+            assert change.after["spec"].get("cancel"), "canceled, but nobody asked for it"
+            live = [w.job_name for w in self._cluster.live() if w.build_uid == uid]
+            assert self.split or not live, f"canceled is written, and {live} still run"
+        self._check_budget(uid, change, old, new)
+
+    def _check_id(self, uid: str, old: BuildStatus, new: BuildStatus) -> None:
+        assert new.id is not None, "a status without an id"
+        assert old.id in (None, new.id), "the id has changed"
+        owner = self._ids.setdefault(new.id, uid)
+        assert owner == uid, f"id {new.id} was given twice"
+
+    def _check_generation(self, build: Obj, old: BuildStatus, new: BuildStatus) -> None:
+        assert old.observed_generation <= new.observed_generation <= build["metadata"]["generation"]
+        assert all(c.observed_generation <= new.observed_generation for c in new.conditions)
+
+    def _check_final(self, old: BuildStatus, new: BuildStatus) -> None:
+        """An end is an end: afterwards only what was seen is acknowledged, and a deletion explained."""
+        for when in ("submitted_at", "started_at", "ended_at", "repo_url"):
+            before = getattr(old, when)
+            assert before is None or before == getattr(new, when), f"{when} has changed"
+        assert (new.ended_at is not None) == (new.state in TERMINAL)
+        if old.state in TERMINAL:
+            changed = {"observed_generation", "conditions"}
+            assert old.model_dump(exclude=changed) == new.model_dump(exclude=changed), "an ended build has changed"
+            assert verdict(old) == verdict(new), "the verdict on an ended build has changed"
+
+    def _check_step(self, uid: str, name: str, old: Step | None, new: Step, change: Change) -> None:
+        where = f"step {name} of {uid}"
+        was, attempt = ("pending", 1) if old is None else (old.state, old.attempt)
+        assert new.attempt in (attempt, attempt + 1), f"{where}: attempt {attempt} became {new.attempt}"
+        assert new.attempt <= names.MAX_ATTEMPTS
+        if was in TERMINAL:
+            assert new == old, f"{where}: what has ended has changed"
+            return
+        if new.attempt > attempt:
+            assert new.state in ("pending", "canceled"), f"{where}: a new attempt begins as {new.state}"
+            self._check_blame(uid, name, attempt, "infra", change)
+            return
+        if new.state not in TERMINAL:
+            assert ORDER.index(new.state) >= ORDER.index(was), f"{where}: {was} became {new.state}"
+        assert old is None or old.started_at in (None, new.started_at), f"{where}: it started again"
+        assert (new.ended_at is not None) == (new.state in TERMINAL), f"{where}: its end"
+        source = status_of(change.after).source
+        if name != names.SOURCE_STEP and new.state not in TERMINAL - {"succeeded"} and new.state != "pending":
+            assert source is not None, f"{where}: it is {new.state} without an SRPM"
+            assert source.state == "succeeded", f"{where}: it is {new.state} without an SRPM"
+        if new.state == "succeeded":
+            self._check_success(uid, name, new, change)
+        if new.state == "failed" and (name == names.SOURCE_STEP or isinstance(new, ChrootStatus) and new.failure):
+            self._check_failed(uid, name, new, change)
+
+    def _check_success(self, uid: str, name: str, new: Step, change: Change) -> None:
+        """It did succeed, and dnf could see its packages."""
+        works = [work for work in self._works(uid, name) if work.attempt == new.attempt]
+        assert any(work.truth == "success" for work in works), f"{name} succeeded, but its Job did not"
+        if name != names.SOURCE_STEP:
+            build_id = status_of(change.after).id or 0
+            assert (build_id, name) in self._backend.ever_listed, f"{name} succeeded, but was never published"
+
+    def _check_failed(self, uid: str, name: str, new: Step, change: Change) -> None:
+        failure = status_of(change.after).failure if isinstance(new, SourceStatus) else new.failure
+        assert failure is not None, f"{name} failed without a reason"
+        if failure.reason not in BEFORE_ANY_POD:
+            self._check_blame(uid, name, new.attempt, failure.failure_class, change)
+        if failure.failure_class == "infra":
+            assert new.attempt == names.MAX_ATTEMPTS, f"{name}: {failure.reason} was not tried again"
+
+    def _check_blame(self, uid: str, name: str, attempt: int, whose: str, change: Change) -> None:
+        """Nothing is tried again, or blamed on someone, that did not come about so."""
+        works = [work for work in self._works(uid, name) if work.attempt == attempt]
+        assert works, f"attempt {attempt} of {name} has an end, but had no Job"
+        work = works[-1]
+        if whose == "user":
+            overdue = change.at - work.created > 1200 + CONFIG.deadlines.running_slack
+            assert work.truth == "user" or overdue, f"{name}: {work.end or 'nothing'} was called the user's failure"
+            return
+        overdue = work.pod is not None and change.at - work.pod_made >= CONFIG.deadlines.starting
+        unseen = self._cluster.job(work) is None or (work.pod is not None and self._cluster.pod(work) is None)
+        late = work.ended is not None and change.at - work.ended >= POD_LAG  # the watch of Pods is far behind
+        assert work.truth == "infra" or work.disturbed or overdue or unseen or late, (
+            f"attempt {attempt} of {name}: {work.end or work.stage} was called infrastructure"
+        )
+
+    def _check_budget(self, uid: str, change: Change, old: BuildStatus, new: BuildStatus) -> None:
+        """Every write shows something new, and the same controller does not write more often than it should."""
+        history = self.histories[uid]
+        history.writes += 1
+        since = change.at - history.last.get(change.by, float("-inf"))
+        history.last[change.by] = change.at
+        if shown(old) == shown(new):
+            assert since >= MESSAGE_PACE or old.observed_generation != new.observed_generation, "a message, too soon"
+        elif not _important(old, new):
+            assert since >= PACE, f"a write {since:.1f} s after the last: {shown(old)} became {shown(new)}"
+
+
+def status_of(build: Obj) -> BuildStatus:
+    return BuildStatus.model_validate(build.get("status") or {})
+
+
+def steps_of(status: BuildStatus) -> dict[str, Step]:
+    """All steps of a build by name; the source step is there from the first status on."""
+    source: dict[str, Step] = {names.SOURCE_STEP: status.source} if status.source is not None else {}
+    return {**source, **{chroot.name: chroot for chroot in status.chroots}}
+
+
+def verdict(status: BuildStatus) -> tuple[str, str] | None:
+    return next(((c.status.value, c.reason) for c in status.conditions if c.type == "Succeeded"), None)
+
+
+def shown(status: BuildStatus) -> tuple[Any, ...]:
+    """What people and programs look at; messages and times aside."""
+    parts = tuple((name, part.state, part.attempt) for name, part in steps_of(status).items())
+    return status.id, status.state, parts, verdict(status)
+
+
+def _important(old: BuildStatus, new: BuildStatus) -> bool:
+    """Something rests on it, so it need not wait: the id, the chroots, an end, a new attempt, an acknowledgement."""
+    before = steps_of(old)
+    return (
+        old.id is None
+        or len(before) != len(steps_of(new))
+        or old.state in TERMINAL
+        or any(
+            part.attempt != before[name].attempt or (part.state in TERMINAL and before[name].state not in TERMINAL)
+            for name, part in steps_of(new).items()
+        )
+    )
+
+
+def _content(obj: Obj) -> dict[str, Any]:
+    meta = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
+    return {**obj, "metadata": meta}
+
+
+def _conditions(status: BuildStatus) -> Iterator[tuple[str, str]]:
+    for condition in status.conditions:
+        yield condition.type, condition.status.value
+
+
+def check_conditions(status: BuildStatus, *, deleting: bool) -> None:
+    """The table of the design: the conditions follow from the state."""
+    conditions = dict(_conditions(status))
+    reason = (verdict(status) or ("", ""))[1]
+    assert reason, "no reason"
+    expected: dict[str, str]
+    if status.state in ("succeeded", "skipped"):
+        expected = {"Succeeded": "True", "Ready": "True"}
+        assert reason == status.state.capitalize()
+    elif status.state in ("failed", "canceled"):
+        expected = {"Succeeded": "False", "Ready": "False", "Stalled": "True"}
+        assert reason == (status.failure.reason if status.state == "failed" and status.failure else "Canceled")
+    else:
+        expected = {"Succeeded": "Unknown", "Ready": "False", "Reconciling": "True"}
+        assert reason in reasons.WAITS, f"{reason} is no reason to wait"
+    if deleting and conditions.get("Reconciling") == "True":
+        expected = {"Succeeded": expected["Succeeded"], "Ready": "False", "Reconciling": "True"}
+    assert conditions == expected, f"{status.state}: {conditions}"
+
+
+def check_failures(status: BuildStatus) -> None:
+    """Every failure has a reason from the table, its class, a step and words."""
+    if status.state == "failed":
+        assert status.failure is not None, "failed without a failure"
+    failures = [status.failure, *(chroot.failure for chroot in status.chroots)]
+    for failure in failures:
+        if failure is not None:
+            assert failure.reason in reasons.FAILURES, failure.reason
+            assert failure.failure_class == reasons.FAILURES[failure.reason].failure_class.value
+            assert failure.step in ("validation", "source", "fetch", "build", "collect")
+            assert failure.message, f"{failure.reason} without words"
+    source_failed = status.source is not None and status.source.state == "failed"
+    for chroot in status.chroots:
+        assert (chroot.state == "failed") == (chroot.failure is not None) or source_failed, f"{chroot.name} failed why?"

@@ -1,0 +1,166 @@
+"""The whole model: users, an API server, a cluster, a backend, and the lives of controllers. Acts and nothing else."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from copr_operator.controller import events, executor, reconciler
+from copr_operator.kube.client import ApiError
+from tests.model.apiserver import ApiServer, Obj
+from tests.model.backend import ModelBackend
+from tests.model.cluster import Cluster, End
+from tests.model.invariants import Invariants
+from tests.model.life import RESYNC, Life
+from tests.model.loop import CLOCK, ModelDatetime
+from tests.support.builders import CONFIG, condition
+
+X86, ARM = "debian-12-x86_64", "debian-13-aarch64"
+SETTLED = 300
+"""Fair rounds within which every build must have come to its end or to a wait for something that is missing."""
+TIMERS, LAST_RESYNC = 6, 8
+"""Rounds without a change: until so many time goes on to the next timer, then to the next resync; then it is quiet."""
+
+
+class World:
+    def __init__(self) -> None:
+        CLOCK.seconds = 0.0
+        self._patches = [mock.patch.object(m, "datetime", ModelDatetime) for m in (reconciler, executor, events)]
+        for patch in self._patches:
+            patch.start()
+        logging.disable(logging.CRITICAL)  # faults are the rule here
+        self.api = ApiServer()
+        self.backend = ModelBackend()
+        self.cluster = Cluster(self.api, self.backend)
+        self.invariants = Invariants(self.api, self.backend, self.cluster)
+        self.api.watchers.append(self.invariants.check)
+        self.lives: list[Life] = []
+        self._names = 0
+        self.toggled = 0
+        """Changes of the world that a build may have to show."""
+
+    def close(self) -> None:
+        for patch in self._patches:
+            patch.stop()
+        logging.disable(logging.NOTSET)
+
+    # -- controllers -------------------------------------------------------------------------------------------------
+
+    def start(self) -> Life:
+        """A new controller with an empty store."""
+        self._names += 1
+        life = Life(f"controller-{self._names}", self.api, self.backend)
+        self.lives.append(life)
+        if len(self.lives) > 1:
+            self.invariants.split = True
+        return life
+
+    def crash(self, life: Life) -> None:
+        self.lives.remove(life)
+
+    # -- users -------------------------------------------------------------------------------------------------------
+
+    def define_chroot(self, name: str, *, enabled: bool = True) -> None:
+        self.toggled += 1
+        spec = {"name": name, "image": "chroot:1", "arch": name.rpartition("-")[2], "enabled": enabled}
+        self._apply("coprchroots", CONFIG.namespace, name.replace("_", "-"), spec)
+
+    def define_project(self) -> None:
+        self.toggled += 1
+        spec = {"owner": "alice", "name": "demo", "chroots": [{"name": X86}, {"name": ARM}]}
+        self._apply("coprprojects", "ns", "demo", spec)
+
+    def remove_project(self) -> None:
+        self.toggled += 1
+        if (project := self.api.find("coprprojects", "ns", "demo")) is not None:
+            self.api.delete("user", "coprprojects", project)
+
+    def create_build(self, name: str, **spec: Any) -> None:
+        source = {"type": "link", "link": {"url": "http://x.example/hello.src.rpm"}}
+        full = {"owner": "alice", "project": "demo", "source": source, "timeout": 1200, **spec}
+        meta = {"name": name, "namespace": "ns"}
+        self.api.create("user", "coprbuilds", {"metadata": meta, "spec": full})
+
+    def change_build(self, build: Obj, **spec: Any) -> None:
+        self.toggled += 1
+        self.api.update("user", "coprbuilds", build, {"spec": spec})
+
+    def delete_build(self, build: Obj) -> None:
+        self.toggled += 1
+        self.api.delete("user", "coprbuilds", build)
+
+    @property
+    def builds(self) -> list[Obj]:
+        return self.api.all("coprbuilds")
+
+    def build(self, name: str) -> Obj:
+        found = self.api.find("coprbuilds", "ns", name)
+        assert found is not None
+        return found
+
+    def _apply(self, plural: str, namespace: str, name: str, spec: Any) -> None:
+        found = self.api.find(plural, namespace, name)
+        if found is None:
+            meta = {"name": name, "namespace": namespace}
+            self.api.create("user", plural, {"metadata": meta, "spec": spec})
+        elif "deletionTimestamp" not in found["metadata"]:
+            self.api.update("user", plural, found, {"spec": spec})
+
+    # -- fairness ----------------------------------------------------------------------------------------------------
+
+    def fair_round(self, end: End = "success") -> bool:
+        """Everybody does what there is to do, pods go one stage on; False when there was nothing."""
+        before = self.api.version
+        busy = False
+        for life in self.lives:
+            life.deliver_all()
+            busy |= life.run() > 0
+        for act in self.cluster.housekeeping():
+            act()
+        for work in self.cluster.busy():
+            self.cluster.advance(work, end)
+        return busy or self.api.version != before
+
+    def settle(self, end: End = "success") -> None:
+        """Fair rounds until nothing changes any more. When nothing does, time goes on: a few times to the next timer,
+        then to the next resync."""
+        unchanged = 0
+        for _ in range(SETTLED):
+            before = self.api.version
+            busy = self.fair_round(end)
+            if self.api.version != before:
+                unchanged = 0
+            elif not busy:
+                unchanged += 1
+                if unchanged > LAST_RESYNC:
+                    return
+                self._let_time_pass(resync=unchanged > TIMERS)
+        raise AssertionError("the world never calms down")
+
+    def _let_time_pass(self, *, resync: bool) -> None:
+        timers = [life.loop.next_timer for life in self.lives]
+        due = min((timer for timer in timers if timer is not None), default=None)
+        if due is not None and not resync:
+            CLOCK.seconds = max(CLOCK.seconds, due)
+            return
+        CLOCK.seconds += RESYNC
+        for life in self.lives:
+            life.resync()
+
+    def rest(self) -> None:
+        """All that is under way comes to an end, without time going on."""
+        while self.fair_round():
+            pass
+
+    def act_of_cluster(self, index: int) -> None:
+        acts: list[Callable[[], None]] = self.cluster.housekeeping()
+        if acts:
+            acts[index % len(acts)]()
+
+
+def refused(act: Callable[..., None], *args: Any, **options: Any) -> None:
+    """A user's request that the API server may refuse."""
+    try:
+        act(*args, **options)
+    except ApiError:
+        return

@@ -1,0 +1,74 @@
+"""The shell scripts say the same numbers and paths as the Python side; they can't import them."""
+
+import re
+import shutil
+import subprocess
+from importlib.resources import files
+
+import pytest
+
+from copr_operator.builder.agent.collect import OTHER_LOGS
+from copr_operator.builder.agent.render import BUILDER_TOPDIR, settings
+from copr_operator.core import names
+from copr_operator.core.wire import WRAPPER_REASONS, WrapperExit
+from tests.unit.builder.conftest import make_plan
+
+SCRIPTS = {
+    script.name: script.read_text()
+    for script in files("copr_operator.builder").joinpath("scripts").iterdir()
+    if script.name.endswith(".sh")
+}
+EVERYTHING = "\n".join(SCRIPTS.values())
+
+
+def test_the_exit_codes_are_those_of_the_contract() -> None:
+    written = {name: int(code) for name, code in re.findall(r"\bEXIT_([A-Z_]+)=(\d+)", SCRIPTS["lib.sh"])}
+    assert written == {code.name: code.value for code in WrapperExit if code is not WrapperExit.OK}
+
+
+def test_the_wrapper_passes_on_every_exit_code_that_has_a_reason() -> None:
+    # main.sh takes a step's code from the lowest to the highest one of these for an end it knows.
+    assert sorted(WRAPPER_REASONS) == list(range(WrapperExit.SRPM_INVALID, WrapperExit.TOOL_MISSING + 1))
+
+
+@pytest.mark.parametrize("path", [names.IN_DIR, names.OUT_DIR, names.END_FIFO, names.LIVE_LOG, *OTHER_LOGS])
+def test_the_paths_are_those_of_the_contract(path: str) -> None:
+    assert path in EVERYTHING
+
+
+def test_the_build_directory_is_the_macros_topdir() -> None:
+    home = re.search(r"readonly BUILDER_HOME=(\S+)", SCRIPTS["lib.sh"])
+    assert home is not None
+    assert f"{home[1]}/build" == BUILDER_TOPDIR
+    assert "readonly TOPDIR=$BUILDER_HOME/build" in SCRIPTS["lib.sh"]
+
+
+def test_every_setting_is_used_and_every_step_has_a_script() -> None:
+    for name in re.findall(r"^([A-Z_]+)=", settings(make_plan()), re.MULTILINE):
+        assert re.search(rf"\b{name}\b", EVERYTHING), name
+    assert {"source.sh", "rpm.sh"} <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_a_script_is_valid_bash(name: str) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash on this machine")
+    done = subprocess.run([bash, "-n"], input=SCRIPTS[name], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_shellcheck_has_no_complaint(name: str) -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("no shellcheck on this machine")
+    # SC2034: what lib.sh defines is used by the others; SC1091: they are sourced from the pod's paths.
+    done = subprocess.run(
+        [shellcheck, "--exclude=SC2034,SC1091", "--shell=bash", "-"],
+        input=SCRIPTS[name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
