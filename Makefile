@@ -55,8 +55,9 @@ lint: setup ## ruff, mypy, import-linter, generated files
 	@.venv/bin/mypy tests
 	@.venv/bin/lint-imports --no-logo
 
-generate: setup ## Write the CRDs from the models
+generate: setup ## Write the CRDs and the tables of the docs from the models
 	@$(PYTHON) -m copr_operator.api.crd crds
+	@$(PYTHON) -m tests.support.reference
 
 lock: | $(UV) ## Renew requirements.lock within pyproject.toml's bounds
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \

@@ -1,0 +1,57 @@
+"""Builds that can't succeed, in real pods: each says whose fault it is, why, and where its log is."""
+
+from tests.e2e.conftest import CHROOT, NAMESPACE, Builds
+
+
+def test_a_failing_build_section_is_the_users_failure_and_its_status_holds_the_end_of_the_log(builds: Builds) -> None:
+    failure = builds.failure("fails")
+    assert (failure["class"], failure["reason"], failure["step"]) == ("user", "BuildFailed", "build")
+    assert failure["chroot"] == CHROOT
+    assert "error: the flux capacitor is missing" in failure["message"]
+    assert "Bad exit status" in failure["message"]
+    assert "error: the flux capacitor is missing" in builds.read(failure["logURL"])
+
+
+def test_the_conditions_and_an_event_tell_of_the_failure_too(builds: Builds) -> None:
+    builds.ended("fails")
+    build = builds.installation.get("coprbuild", "fails", "-n", NAMESPACE)
+    conditions = {c["type"]: (c["status"], c["reason"]) for c in build["status"]["conditions"]}
+    assert conditions == {
+        "Succeeded": ("False", "BuildFailed"), "Ready": ("False", "BuildFailed"), "Stalled": ("True", "BuildFailed"),
+    }  # fmt: skip
+    selector = f"involvedObject.uid={build['metadata']['uid']},reason=BuildFailed"
+    (event,) = builds.installation.get("events", "-n", NAMESPACE, "--field-selector", selector)["items"]
+    assert event["type"] == "Warning"
+
+
+def test_a_build_over_its_memory_limit_is_told_so(builds: Builds) -> None:
+    failure = builds.failure("greedy")
+    assert (failure["class"], failure["reason"], failure["step"]) == ("user", "OOMKilled", "build")
+    assert "memory limit" in failure["message"]
+    assert "=== Building greedy.spec" in builds.read(failure["logURL"])
+
+
+def test_a_build_past_its_timeout_is_ended_although_it_ignores_the_signals(builds: Builds) -> None:
+    failure = builds.failure("endless")
+    assert (failure["class"], failure["reason"], failure["step"]) == ("user", "Timeout", "build")
+    log = builds.read(failure["logURL"])
+    signals = [line for line in log.splitlines() if "Copr timeout" in line or line.startswith("got ")]
+    assert signals == [
+        "[copr] !! Copr timeout => sending INT",
+        "got INT",
+        "[copr] !! Copr timeout => sending TERM",
+        "got TERM",
+        "[copr] !! Copr timeout => sending KILL",
+    ]
+
+
+def test_a_requirement_that_nothing_provides_is_named(builds: Builds) -> None:
+    failure = builds.failure("needy")
+    assert (failure["class"], failure["reason"], failure["step"]) == ("user", "DependenciesUnresolved", "build")
+    assert "unobtainium-devel >= 3.1" in failure["message"]
+    assert "unobtainium-devel" in builds.read(failure["logURL"])
+
+
+def test_no_attempt_is_spent_on_retrying_what_the_user_must_mend(builds: Builds) -> None:
+    for name in ("fails", "greedy", "endless", "needy"):
+        assert [chroot["attempt"] for chroot in builds.ended(name)["chroots"]] == [1]
