@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.packages import scenarios
+from tests.cluster import images
+from tests.e2e.packages import BARE_CHROOT, scenarios
+from tests.support.installation import NAMESPACE as OPERATOR_NAMESPACE
 from tests.support.installation import Installation, install
 from tests.support.sources import SourceServer, serve_sources
 
@@ -93,9 +95,12 @@ def project(installation: Installation) -> Builds:
     installation.build_namespace(NAMESPACE)
     installation.kubectl("delete", "coprbuilds", "--all", "-n", NAMESPACE, "--timeout=120s")
     installation.apply(
+        {"apiVersion": "copr-operator.dev/v1alpha1", "kind": "CoprChroot",
+         "metadata": {"name": "bare-1-x86-64", "namespace": OPERATOR_NAMESPACE},
+         "spec": {"name": BARE_CHROOT, "image": images.image_refs()["source"], "arch": "x86_64"}},
         {"apiVersion": "copr-operator.dev/v1alpha1", "kind": "CoprProject",
          "metadata": {"name": "e2e", "namespace": NAMESPACE},
-         "spec": {"owner": "alice", "name": "e2e", "chroots": [{"name": CHROOT}]}},
+         "spec": {"owner": "alice", "name": "e2e", "chroots": [{"name": CHROOT}, {"name": BARE_CHROOT}]}},
     )  # fmt: skip
     return Builds(installation)
 

@@ -78,6 +78,10 @@ class Scenario:
         return TEMPLATE.format(name=self.name, build=self.build, check=self.check, tags=self.tags)
 
 
+BARE_CHROOT = "bare-1-x86_64"
+"""A chroot whose image has rpmbuild but no dnf of any kind."""
+
+
 def scenarios(sources: SourceServer) -> tuple[Scenario, ...]:
     """All of them; `sources` is what untrusted code tries to reach."""
     host, port = sources.address
@@ -95,6 +99,7 @@ def scenarios(sources: SourceServer) -> tuple[Scenario, ...]:
             "endless", build="trap 'echo got INT' INT\ntrap 'echo got TERM' TERM\nwhile :; do sleep 1; done",
             options={"timeout": 30},
         ),
+        Scenario("homeless", options={"chroots": [BARE_CHROOT]}),
         Scenario("needy", tags="BuildRequires:  unobtainium-devel >= 3.1\n"),
         Scenario("offline", build=network, check=LOOPBACK),
         Scenario("online", build=network, check=LOOPBACK, options={"enableNet": True}),

@@ -1,6 +1,7 @@
 """Builds that can't succeed, in real pods: each says whose fault it is, why, and where its log is."""
 
 from tests.e2e.conftest import CHROOT, NAMESPACE, Builds
+from tests.e2e.packages import BARE_CHROOT
 
 
 def test_a_failing_build_section_is_the_users_failure_and_its_status_holds_the_end_of_the_log(builds: Builds) -> None:
@@ -52,6 +53,12 @@ def test_a_requirement_that_nothing_provides_is_named(builds: Builds) -> None:
     assert "unobtainium-devel" in builds.read(failure["logURL"])
 
 
+def test_an_image_without_a_package_manager_is_the_administrators_to_mend(builds: Builds) -> None:
+    failure = builds.failure("homeless")
+    assert (failure["class"], failure["reason"], failure["chroot"]) == ("policy", "NoPackageManager", BARE_CHROOT)
+    assert "none of dnf5, dnf and microdnf" in failure["message"]
+
+
 def test_no_attempt_is_spent_on_retrying_what_the_user_must_mend(builds: Builds) -> None:
-    for name in ("fails", "greedy", "endless", "needy"):
+    for name in ("fails", "greedy", "endless", "needy", "homeless"):
         assert [chroot["attempt"] for chroot in builds.ended(name)["chroots"]] == [1]

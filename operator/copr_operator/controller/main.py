@@ -42,6 +42,7 @@ class Controller:
         self.kube = kube
         self.queue: KeyedQueue[Key] = KeyedQueue()
         self.store = Store(self.queue.add, operator.namespace)
+        metrics.count_builds(lambda: [build.status.state or "new" for build in self.store.builds.values()])
         self.backend = BackendClient(
             settings.backend_control_url or operator.backend_url, settings.backend_token_file, settings.backend_ca_file
         )
