@@ -162,7 +162,7 @@ class Executor:
                 if found is None:
                     raise StaleError(f"Job {name} came and went") from error
                 if controller_of(found, "CoprBuild")[1] == build.uid:
-                    self._store.assume_job(job_view(found))
+                    await self._accept_job(build, found)
                     return
                 message = f"Job {build.namespace}/{name} exists and belongs to something else"
                 refusals[name] = Refusal(409, message, _now())
@@ -174,7 +174,19 @@ class Executor:
                 raise
             return
         refusals.pop(name, None)
-        self._store.assume_job(job_view(obj))
+        await self._accept_job(build, obj)
+
+    async def _accept_job(self, build: BuildView, obj: dict[str, Any]) -> None:
+        """A Job of the build's that is there now; one that the API server has made less safe is stopped at once."""
+        job = job_view(obj)
+        self._store.assume_job(job)
+        if manifests.is_isolated(obj):
+            return
+        # No untrusted code has run: its container starts after `fetch` has ended.
+        await self._delete_job(build, job.name, job.uid)
+        message = "this cluster ignores hostUsers: false, so the build would have run as a user of the node"
+        refusal = Refusal(422, message, _now(), "UserNamespacesUnavailable")
+        self.refusals.setdefault(build.uid, {})[job.name] = refusal
 
     async def _delete_job(self, build: BuildView, name: str, uid: str) -> None:
         """Foreground: the Job object stays until its pods are gone, so that `collect` can show who it is."""

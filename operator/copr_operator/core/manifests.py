@@ -79,6 +79,14 @@ def job(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> 
     }
 
 
+def is_isolated(job: Mapping[str, Any]) -> bool:
+    """Whether a Job, as the API server has stored it, still has a user namespace of its own.
+
+    A cluster that does not know `hostUsers` drops the field without a word: the pod's root would be the node's.
+    """
+    return job["spec"]["template"]["spec"].get("hostUsers") is False
+
+
 def _failure_policy(step: str) -> dict[str, Any]:
     """Every rule fails the Job: a retry is a new Job. The order decides which of them the Job's condition names."""
 

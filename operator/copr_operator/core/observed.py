@@ -112,6 +112,8 @@ class Refusal:
     """HTTP status; 0 for what a FailedCreate Event said (an empty message: nothing was found)."""
     message: str
     at: datetime
+    reason: str = ""
+    """Name of the failure, where the status does not tell."""
 
 
 @dataclass(frozen=True)

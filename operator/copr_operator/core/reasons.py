@@ -58,6 +58,8 @@ FAILURES: dict[str, Reason] = {
         Reason("ToolMissing", _POLICY, "The image lacks a program the step needs.", "Use an image that has it."),
         Reason("NetworkIsolationUnavailable", _POLICY, "The build can't be cut off from the network on this node.",
                "Allow nested user namespaces in build pods, or choose another network profile."),
+        Reason("UserNamespacesUnavailable", _POLICY, "The cluster would run the build without a user namespace of its own.",
+               "Kubernetes 1.33 or newer, with its feature gate UserNamespacesSupport on."),
         Reason("ImagePullFailed", _INFRA, "The image of a container could not be pulled.", "Check its name and the pull secrets."),
         Reason("Unschedulable", _INFRA, "No node could take the pod in time.", "Check node selectors and free resources."),
         Reason("StartingTimeout", _INFRA, "The pod did not start in time.", "See the pod's events."),

@@ -129,6 +129,15 @@ class TestWaiting:
         again = plan(observed(build(accepted()), refusals=refused, now=90), CONFIG)
         assert again.actions == (actions.CreateJob(SRC, 1),)
 
+    def test_a_job_without_its_user_namespace_fails_the_build_while_it_is_still_going_away(self) -> None:
+        source = job(SRC, deleting=True)
+        verdict = {source.name: Refusal(422, "hostUsers is ignored", at(60), "UserNamespacesUnavailable")}
+        decision = plan(observed(build(accepted()), source, refusals=verdict), CONFIG)
+        assert decision.status is not None
+        assert decision.status.failure is not None
+        assert decision.status.failure.reason == "UserNamespacesUnavailable"
+        assert decision.status.failure.failure_class == "policy"
+
     @pytest.mark.parametrize(("status", "expected"), [(422, "JobRefused"), (409, "NameCollision")])
     def test_a_job_that_can_never_be_made_fails_the_build_as_policy(self, status: int, expected: str) -> None:
         name = names.job_name(build().uid, SRC, 1)
