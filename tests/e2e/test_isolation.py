@@ -23,9 +23,9 @@ def test_a_macro_that_runs_a_command_runs_in_build_pods_only(builds: Builds, sou
     assert build["state"] == "succeeded"
     marks = [path.split("/")[2:] for path in sources.requests if path.startswith("/mark/")]
     assert marks, "the macro never ran where it could say so"
-    for host, user, first_process in marks:
+    for host, user, secrets, first_process in marks:
         assert re.fullmatch(r"cb-[0-9a-f]+-src-1-[a-z0-9]+", host), marks
-        assert user == "1000"
+        assert (user, secrets) == ("1000", "0")
         # Of the three containers of that pod, the untrusted one.
         assert first_process == "_bin_bash__copr_in_scripts_main.sh_"
 

@@ -212,6 +212,7 @@ class _Planner:
             else chroot
             for chroot in status.chroots
         ]
+        self.reason, self.message = "Queued", "the SRPM is there, and the Jobs of the chroots are due"
         return status.model_copy(update={"source": source, "chroots": chroots})
 
     # -- the chroots -----------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ FAILURES: dict[str, Reason] = {
 }  # fmt: skip
 
 WAITS: dict[str, str] = {
-    "Accepted": "The build was seen and is about to get its id.",
+    "Accepted": "The build has its id and its chroots, and is about to start.",
     "ProjectNotFound": "The CoprProject does not exist in this namespace yet.",
     "ProjectNotReady": "The CoprProject is not ready; its conditions say why.",
     "ChrootNotFound": "The CoprChroot is not defined in the installation.",
