@@ -60,9 +60,10 @@ generate: setup ## Write the CRDs and the tables of the docs from the models
 	@$(PYTHON) -m copr_operator.api.crd crds
 	@$(PYTHON) -m tests.support.reference
 
-lock: | $(UV) ## Renew requirements.lock within pyproject.toml's bounds
-	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--group dev pyproject.toml --output-file requirements.lock
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
+lock: | $(UV) ## Renew both lock files within pyproject.toml's bounds: the developers', and the operator image's part of it
+	@$(COMPILE) --group dev pyproject.toml --output-file requirements.lock
+	@$(COMPILE) --constraint requirements.lock pyproject.toml --output-file images/operator/requirements.lock
 
 cluster: setup ## Start the local node cluster
 	@$(CLUSTER) up --profile node

@@ -58,7 +58,7 @@ IMAGES = {
         suite="bookworm",
         containerfile="images/operator/Containerfile",
         context=".",
-        inputs=("images/operator", "operator", "requirements.lock", "pyproject.toml", "README.md", "LICENSE"),
+        inputs=("images/operator", "operator", "pyproject.toml", "README.md", "LICENSE"),
         needs_https=True,
     ),
     "source": Image("source", "bookworm", "images/source/Containerfile", "images/source", ("images/source",)),
