@@ -113,6 +113,11 @@ class Refusal:
     message: str
     at: datetime
 
+    @property
+    def of_job(self) -> bool:
+        """Whether the Job was refused, and not the pod of a Job that was there when its Events were read."""
+        return self.status != 0
+
 
 @dataclass(frozen=True)
 class Batch:

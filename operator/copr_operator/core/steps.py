@@ -53,7 +53,9 @@ def read(observed: Observed, name: str, state: str, attempt: int, config: Operat
         fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
     refusal = observed.refusals.get(names.job_name(observed.build.uid, name, attempt))
-    return Step(name, attempt) if refusal is None else _refused(observed, name, attempt, refusal, config)
+    if refusal is None or not refusal.of_job:
+        return Step(name, attempt)
+    return _refused(observed, name, attempt, refusal, config)
 
 
 def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, config: OperatorConfig) -> Step:
