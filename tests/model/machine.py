@@ -1,20 +1,24 @@
 """Rules: what can happen, in any order, with any choice hypothesis likes; and what must be true when all calms down."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from copr_operator.api.common import TERMINAL
 from copr_operator.core import names
-from tests.model.cluster import ENDS, STAGES
+from tests.model.apiserver import Obj
+from tests.model.cluster import ENDS, STAGES, End, Stage
 from tests.model.invariants import status_of, steps_of, verdict
-from tests.model.life import FAULTS, Life
+from tests.model.life import FAULTS, Fault, Life
 from tests.model.loop import CLOCK
-from tests.model.world import ARM, X86, World
+from tests.model.world import ARM, X86, World, refused
 
+T = TypeVar("T")
 INDEX = st.integers(0, 7)
+"""Which of several things: counted round."""
 COUNT = st.sampled_from((1, 2, 3, 5, 8, None))
+"""How many of several things; None is all of them."""
 NAMES = ("one", "two", "three")
 SPECS: tuple[dict[str, Any], ...] = (
     {},
@@ -27,17 +31,13 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"excludeChroots": ["*"]},
     {"chroots": ["fedora-99-x86_64"]},
 )
-WAITS_FOR = {
-    "ProjectNotFound": "coprprojects",
-    "ProjectNotReady": "coprprojects",
-    "ChrootNotFound": "coprchroots",
-    "ChrootDisabled": "coprchroots",
-    "WaitingForBatch": "coprbuilds",
-    "RepositoryNotReady": "coprprojects",
-}
+WAITS_FOR_SOMEBODY = {"ProjectNotFound", "ProjectNotReady", "ChrootNotFound", "ChrootDisabled", "RepositoryNotReady"}
+"""Reasons to wait for ever: a user or an administrator has to do something first."""
 
 
 class Machine(RuleBasedStateMachine):
+    """One example is one world, a few things that happen in it, and the calm afterwards."""
+
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(life.calls for life in self.world.lives))
     @rule(index=INDEX, which=INDEX, fault=st.sampled_from(FAULTS))
-    def one_request(self, index: int, which: int, fault: Any) -> None:
+    def one_request(self, index: int, which: int, fault: Fault) -> None:
         life = self._one_of([life for life in self.world.lives if life.calls], index)
         life.answer(self._one_of(life.calls, which), fault)
 
@@ -168,14 +168,14 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.cluster.busy())
     @rule(index=INDEX, stage=st.sampled_from(STAGES[1:]), end=st.sampled_from(ENDS))
-    def a_pod_goes_on(self, index: int, stage: Any, end: Any) -> None:
+    def a_pod_goes_on(self, index: int, stage: Stage, end: End) -> None:
         work = self._one_of(self.world.cluster.busy(), index)
         while STAGES.index(work.stage) < STAGES.index(stage):
             self.world.cluster.advance(work, end)
 
     @precondition(lambda self: self.world.cluster.busy())
     @rule(index=INDEX, end=st.sampled_from(ENDS))
-    def a_pod_ends(self, index: int, end: Any) -> None:
+    def a_pod_ends(self, index: int, end: End) -> None:
         self.world.cluster.run_to_end(self._one_of(self.world.cluster.busy(), index), end)
 
     @precondition(lambda self: self.world.api.all("jobs"))
@@ -183,8 +183,14 @@ class Machine(RuleBasedStateMachine):
     def somebody_deletes(self, index: int, pod: bool) -> None:
         """A third party, or a finished Job's time to live."""
         cluster = self.world.cluster
-        work = self._one_of([work for work in cluster.works.values() if cluster.job(work) is not None], index)
-        (cluster.delete_pod if pod else cluster.delete_job)(work)
+        works = [work for work in cluster.works.values() if cluster.job(work) is not None]
+        if works:
+            (cluster.delete_pod if pod else cluster.delete_job)(self._one_of(works, index))
+
+    @precondition(lambda self: self.world.builds)
+    @rule(index=INDEX, step=st.sampled_from((names.SOURCE_STEP, X86, ARM)), attempt=st.sampled_from((1, 1, 2, 3)))
+    def somebody_takes_a_name(self, index: int, step: str, attempt: int) -> None:
+        refused(self.world.cluster.take_name, self._one_of(self.world.builds, index), step, attempt, None)
 
     @rule(away=st.booleans(), slow=st.booleans())
     def backend(self, away: bool, slow: bool) -> None:
@@ -201,7 +207,7 @@ class Machine(RuleBasedStateMachine):
         CLOCK.seconds += seconds
 
     @rule(rounds=st.integers(1, 6), end=st.sampled_from(ENDS))
-    def all_goes_well(self, rounds: int, end: Any) -> None:
+    def all_goes_well(self, rounds: int, end: End) -> None:
         for _ in range(rounds):
             if not self.world.fair_round(end):
                 CLOCK.seconds += 1
@@ -219,7 +225,7 @@ class Machine(RuleBasedStateMachine):
         return self._one_of(self.world.lives, index)
 
     @staticmethod
-    def _one_of(things: list[Any], index: int) -> Any:
+    def _one_of(things: list[T], index: int) -> T:
         return things[index % len(things)]
 
 
@@ -250,21 +256,32 @@ def check_that_all_ends_well(world: World) -> None:
     check_that_deleted_builds_go(world)
 
 
-def check_ended_or_waiting(world: World, build: Any, *, only_batches: bool = False) -> None:
+def check_ended_or_waiting(world: World, build: Obj, *, only_batches: bool = False) -> None:
     status = status_of(build)
     if status.state in TERMINAL and "deletionTimestamp" not in build["metadata"]:
         return
     assert "deletionTimestamp" not in build["metadata"], f"the deletion of {build['metadata']['name']} never ends"
     reason = (verdict(status) or ("", ""))[1]
     if reason == "WaitingForBatch":
-        assert set(build["spec"]) & {"afterBuild", "withBuild"}
+        assert _waits_for_a_build(world, build), f"no build is in the way of {build['metadata']['name']}"
         return
     assert not only_batches, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
-    assert reason in WAITS_FOR, f"{build['metadata']['name']} is {status.state} for ever: {reason}"
-    project = world.api.find("coprprojects", "ns", "demo")
-    chroots = [world.api.find("coprchroots", "copr-operator", name.replace("_", "-")) for name in (X86, ARM)]
-    missing = project is None or "deletionTimestamp" in project["metadata"] or any(chroot is None or not chroot["spec"]["enabled"] for chroot in chroots)
-    assert missing, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
+    assert reason in WAITS_FOR_SOMEBODY, f"{build['metadata']['name']} is {status.state} for ever: {reason}"
+    assert not world.complete, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
+
+
+def _waits_for_a_build(world: World, build: Obj) -> bool:
+    """Some build on the way along `afterBuild` and `withBuild` is missing, has not ended, or is this one again."""
+    waits_for, ahead = set[str](), [build]
+    while ahead:
+        spec = ahead.pop()["spec"]
+        for name in {spec.get("afterBuild"), spec.get("withBuild")} - {None} - waits_for:
+            waits_for.add(name)
+            found = world.api.find("coprbuilds", "ns", name)
+            if found is None or status_of(found).state not in TERMINAL:
+                return True
+            ahead.append(found)
+    return False
 
 
 def check_that_late_changes_are_acknowledged(world: World) -> None:
@@ -312,7 +329,8 @@ def check_that_deleted_builds_go(world: World) -> None:
     world.settle()
     left = [build["metadata"]["name"] for build in world.builds]
     assert not left, f"{left} never go"
-    assert not world.api.all("jobs"), "Jobs are left"
+    ours = [job for job in world.api.all("jobs") if job["metadata"]["uid"] in world.cluster.works]
+    assert not ours, "Jobs are left"
     assert not world.api.all("pods"), "pods are left"
     listed = {build_id for build_id, _ in world.backend.listed}
     assert listed <= retained | _deleted_before(world), "packages of deleted builds are left"

@@ -140,7 +140,6 @@ class Reconciler:
             return min(pause, self._until(decision) or pause)
         written = await self._executor.write_build_status(build, status)
         if written is None:
-            self._store.builds.drop(build.namespace, build.name, build.uid)
             return True
         self._written[build.uid] = loop.time()
         self._ids.written(build.uid)

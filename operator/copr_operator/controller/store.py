@@ -56,8 +56,8 @@ class Table(Generic[V]):
     def put(self, namespace: str, name: str, view: V) -> bool:
         """True when the view is news."""
         held = self._by_name.get((namespace, name))
-        if held is not None and held.uid == view.uid and not _newer(view.resource_version, held.resource_version):
-            return False
+        if held is not None and not _newer(view.resource_version, held.resource_version):
+            return False  # also when it is of an earlier object of that name
         self._by_name[namespace, name] = view
         return True
 
