@@ -284,7 +284,7 @@ class Cluster:
             self._drop(SOMEBODY, "pods", pod)
 
     def take_name(self, build: Obj, step: str, attempt: int, owner: Obj | None) -> None:
-        """A Job of somebody's gets the name that a Job of this build would need; our labels too, maybe an owner."""
+        """Somebody makes a Job of the name that a Job of this build would need; with our labels, maybe an owner."""
         uid, labels = build["metadata"]["uid"], {names.LABEL_MANAGED_BY: names.MANAGED_BY}
         meta: dict[str, Any] = {"name": names.job_name(uid, step, attempt), "namespace": build["metadata"]["namespace"],
                                 "labels": {**labels, names.LABEL_BUILD_UID: uid}}  # fmt: skip

@@ -56,7 +56,7 @@ class Stream:
         self._api = api
         self._plural = plural
         self._wanted = selected(plural, params)
-        self._position = len(api.changes)
+        self._begin = self._position = len(api.changes)
         self._listed: deque[Event] = deque()
 
     def take(self, count: int | None = None) -> list[Event]:
@@ -76,9 +76,11 @@ class Stream:
         self._position = len(self._api.changes)
         self._listed = deque((None, obj) for obj in self._api.all(self._plural) if self._wanted(obj))
 
-    def again(self, index: int) -> Event | None:
-        """Some event of the past, or one that is yet to come out of turn (as a resync may show it)."""
-        mine = [i for i, change in enumerate(self._api.changes) if change.plural == self._plural]
+    def again(self, index: int, *, ancient: bool = False) -> Event | None:
+        """Some event since this watch began, or one that is yet to come out of turn (as a resync may show it).
+        `ancient`: of those before, as an API server that reads an old state might show it."""
+        first, last = (0, self._begin) if ancient else (self._begin, len(self._api.changes))
+        mine = [i for i in range(first, last) if self._api.changes[i].plural == self._plural]
         return self._event(mine[index % len(mine)]) if mine else None
 
     def _event(self, index: int) -> Event | None:

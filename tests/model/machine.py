@@ -15,6 +15,8 @@ from tests.model.loop import CLOCK
 from tests.model.world import ARM, X86, World, refused
 
 T = TypeVar("T")
+KINDS = ("coprbuilds", "jobs", "pods", "coprprojects")
+MOSTLY_WELL: tuple[End, ...] = ("success",) * len(ENDS) + ENDS
 INDEX = st.integers(0, 7)
 """Which of several things: counted round."""
 COUNT = st.sampled_from((1, 2, 3, 5, 8, None))
@@ -44,8 +46,14 @@ class Machine(RuleBasedStateMachine):
         self.alone = True
         """Whether there is never more than one controller at once."""
 
-    @initialize(alone=st.sampled_from((True, True, True, False)), rounds=st.integers(0, 14), ready=st.booleans())
-    def begin(self, alone: bool, rounds: int, ready: bool) -> None:
+    @initialize(
+        alone=st.sampled_from((True, True, True, False)),
+        ready=st.sampled_from((True, True, True, False)),
+        spec=st.sampled_from(({}, {}, {}, *SPECS[:5])),
+        rounds=st.sampled_from(range(32)),
+        end=st.sampled_from(MOSTLY_WELL),
+    )
+    def begin(self, alone: bool, ready: bool, spec: dict[str, Any], rounds: int, end: End) -> None:
         """A controller, mostly with everything a build needs, and a build that is somewhere on its way."""
         self.alone = alone
         world = self.world
@@ -53,11 +61,9 @@ class Machine(RuleBasedStateMachine):
         if ready:
             world.define_chroot(ARM)
             world.define_project()
-        world.create_build("one")
+        world.create_build("one", **spec)
         world.start()
-        for _ in range(rounds):
-            if not world.fair_round():
-                CLOCK.seconds += 1
+        self._go_on(rounds, end)
 
     # -- users -------------------------------------------------------------------------------------------------------
 
@@ -70,11 +76,6 @@ class Machine(RuleBasedStateMachine):
     @rule(index=INDEX, change=st.sampled_from(({"cancel": True}, {"results": "Retain"}, {"results": "Delete"})))
     def change_build(self, index: int, change: dict[str, Any]) -> None:
         self.world.change_build(self._one_of(self.world.builds, index), **change)
-
-    @precondition(lambda self: self.world.builds)
-    @rule(index=INDEX)
-    def cancel_build(self, index: int) -> None:
-        self.world.change_build(self._one_of(self.world.builds, index), cancel=True)
 
     @precondition(lambda self: self.world.builds)
     @rule(index=INDEX)
@@ -127,7 +128,7 @@ class Machine(RuleBasedStateMachine):
         return [life for life in self.world.lives if life.ready]
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects", "coprchroots")), count=COUNT)
+    @rule(index=INDEX, kind=st.sampled_from((*KINDS, "coprchroots")), count=COUNT)
     def deliver(self, index: int, kind: str, count: int | None) -> None:
         life = self._one_of(self._watching(), index)
         life.deliver(kind, life.streams[kind].take(count))
@@ -138,20 +139,28 @@ class Machine(RuleBasedStateMachine):
         self._one_of(self._watching(), index).deliver_all()
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects")), count=COUNT)
+    @rule(index=INDEX, kind=st.sampled_from(KINDS), count=COUNT)
     def lose_events(self, index: int, kind: str, count: int | None) -> None:
         self._one_of(self._watching(), index).streams[kind].take(count)
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects")), which=st.integers(0, 40))
-    def an_old_event_again(self, index: int, kind: str, which: int) -> None:
+    @rule(
+        index=INDEX,
+        kind=st.sampled_from(KINDS),
+        which=st.integers(0, 40),
+        ancient=st.sampled_from((False, False, True)),
+    )
+    def an_old_event_again(self, index: int, kind: str, which: int, ancient: bool) -> None:
+        """One that is older than the controller makes it like a second controller, that has not seen what followed."""
         life = self._one_of(self._watching(), index)
-        event = life.streams[kind].again(which)
+        ancient = ancient and not self.alone
+        event = life.streams[kind].again(which, ancient=ancient)
         if event is not None:
+            self.world.invariants.split |= ancient
             life.deliver(kind, [event])
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects", "coprchroots")))
+    @rule(index=INDEX, kind=st.sampled_from((*KINDS, "coprchroots")))
     def gone_410(self, index: int, kind: str) -> None:
         self._one_of(self._watching(), index).streams[kind].relist()
 
@@ -206,8 +215,15 @@ class Machine(RuleBasedStateMachine):
     def time_goes_on(self, seconds: int) -> None:
         CLOCK.seconds += seconds
 
-    @rule(rounds=st.integers(1, 6), end=st.sampled_from(ENDS))
+    @rule(rounds=st.sampled_from(range(1, 9)), end=st.sampled_from(MOSTLY_WELL))
     def all_goes_well(self, rounds: int, end: End) -> None:
+        self._go_on(rounds, end)
+
+    @rule(rounds=st.sampled_from(range(1, 9)), end=st.sampled_from(ENDS))
+    def all_goes_on(self, rounds: int, end: End) -> None:
+        self._go_on(rounds, end)
+
+    def _go_on(self, rounds: int, end: End) -> None:
         for _ in range(rounds):
             if not self.world.fair_round(end):
                 CLOCK.seconds += 1
