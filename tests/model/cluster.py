@@ -301,11 +301,14 @@ _WORK_CODES: dict[End, int] = {
 }
 
 
+def is_there(job: Obj | None) -> bool:
+    """There is a Job that has not ended; its pod may run, even if it is going away."""
+    return job is not None and not (job.get("status") or {}).get("conditions")
+
+
 def is_live(job: Obj | None) -> bool:
     """There is a Job that has not ended and is not going away."""
-    if job is None or _leaving(job):
-        return False
-    return not (job.get("status") or {}).get("conditions")
+    return job is not None and is_there(job) and not _leaving(job)
 
 
 def _leaving(obj: Obj) -> bool:

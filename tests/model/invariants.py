@@ -17,7 +17,7 @@ from copr_operator.core.outcome import POD_LAG
 from copr_operator.core.status import overall
 from tests.model.apiserver import ApiServer, Change, Obj
 from tests.model.backend import ModelBackend
-from tests.model.cluster import Cluster, Work, is_live
+from tests.model.cluster import Cluster, Work, is_live, is_there
 from tests.support.builders import CONFIG
 
 ORDER = ("pending", "starting", "running", "importing")
@@ -94,7 +94,7 @@ class Invariants:
         assert part.attempt == work.attempt, f"{name}, but attempt {part.attempt} is written"
         for other in self._works(work.build_uid, work.step):
             if other is not work:
-                assert not is_live(self._cluster.job(other)), f"{name} beside {other.job_name}"
+                assert not is_there(self._cluster.job(other)), f"{name} beside {other.job_name}"
                 assert other.attempt != work.attempt or other.disturbed, f"{name} was made twice"
 
     def _check_stopped_job(self, change: Change) -> None:
@@ -106,9 +106,7 @@ class Invariants:
         build = self._api.by_uid("coprbuilds", work.build_uid)
         if build is None or "deletionTimestamp" in build["metadata"] or build["spec"].get("cancel"):
             return
-        part = steps_of(status_of(build))[work.step]
-        done = part.state in TERMINAL or part.attempt > work.attempt
-        assert done, f"Job {work.job_name} was stopped, but attempt {part.attempt} is {part.state}"
+        assert is_needless(work, build), f"Job {work.job_name} was stopped, and its step is not done with it"
 
     def _check_new_pod(self, change: Change) -> None:
         owner = change.after["metadata"]["ownerReferences"][0]["uid"]
@@ -129,7 +127,7 @@ class Invariants:
             assert not works, "a build that was never adopted had Jobs"
             return
         if not self.split:
-            live = [work.job_name for work in works if is_live(self._cluster.job(work))]
+            live = [work.job_name for work in works if is_there(self._cluster.job(work))]
             assert not live, f"the build is gone, {live} are still there"
         if change.before["spec"].get("results", "Delete") == "Delete":
             assert status.id in self._backend.removed, "the build is gone, its results are still there"
@@ -182,7 +180,7 @@ class Invariants:
         where = f"step {name} of {uid}"
         was, attempt = ("pending", 1) if old is None else (old.state, old.attempt)
         assert new.attempt in (attempt, attempt + 1), f"{where}: attempt {attempt} became {new.attempt}"
-        assert new.attempt <= names.MAX_ATTEMPTS
+        assert new.attempt <= names.MAX_ATTEMPTS, f"{where}: one attempt too many"
         if was in TERMINAL:
             assert new == old, f"{where}: what has ended has changed"
             return
@@ -250,6 +248,12 @@ class Invariants:
 
 def status_of(build: Obj) -> BuildStatus:
     return BuildStatus.model_validate(build.get("status") or {})
+
+
+def is_needless(work: Work, build: Obj) -> bool:
+    """The written status has done with this attempt: it has an end, or there is a later one."""
+    part = steps_of(status_of(build)).get(work.step)
+    return part is not None and (part.state in TERMINAL or part.attempt > work.attempt)
 
 
 def steps_of(status: BuildStatus) -> dict[str, Step]:
