@@ -289,8 +289,8 @@ class Cluster:
         meta: dict[str, Any] = {"name": names.job_name(uid, step, attempt), "namespace": build["metadata"]["namespace"],
                                 "labels": {**labels, names.LABEL_BUILD_UID: uid}}  # fmt: skip
         if owner is not None:
-            meta["ownerReferences"] = [{"apiVersion": names.API_VERSION, "kind": "CoprBuild", "controller": True,
-                                        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}]  # fmt: skip
+            reference = {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": True}
+            meta["ownerReferences"] = [{"apiVersion": names.API_VERSION, "kind": "CoprBuild", **reference}]
         self._api.create(SOMEBODY, "jobs", {"metadata": meta})
 
 

@@ -143,7 +143,8 @@ class Invariants:
         self._check_generation(change.after, old, new)
         check_conditions(new, deleting=deleting)
         check_failures(new)
-        assert new.state == overall(new.model_copy(update={"state": None})) or new.state in ("canceled", "failed")
+        follows = overall(new.model_copy(update={"state": None}))
+        assert new.state in (follows, "canceled", "failed"), f"the build is {new.state}, its steps say {follows}"
         self._check_final(old, new)
         before, after = steps_of(old), steps_of(new)
         assert not before or before.keys() == after.keys() or len(before) == 1, "the chroots were chosen anew"
@@ -162,15 +163,16 @@ class Invariants:
         assert owner == uid, f"id {new.id} was given twice"
 
     def _check_generation(self, build: Obj, old: BuildStatus, new: BuildStatus) -> None:
-        assert old.observed_generation <= new.observed_generation <= build["metadata"]["generation"]
-        assert all(c.observed_generation <= new.observed_generation for c in new.conditions)
+        seen = new.observed_generation
+        assert old.observed_generation <= seen <= build["metadata"]["generation"], f"generation {seen} was not seen"
+        assert all(c.observed_generation <= seen for c in new.conditions), "a condition is ahead of its status"
 
     def _check_final(self, old: BuildStatus, new: BuildStatus) -> None:
         """An end is an end: afterwards only what was seen is acknowledged, and a deletion explained."""
         for when in ("submitted_at", "started_at", "ended_at", "repo_url"):
             before = getattr(old, when)
             assert before is None or before == getattr(new, when), f"{when} has changed"
-        assert (new.ended_at is not None) == (new.state in TERMINAL)
+        assert (new.ended_at is not None) == (new.state in TERMINAL), f"{new.state}, but endedAt is {new.ended_at}"
         if old.state in TERMINAL:
             changed = {"observed_generation", "conditions"}
             assert old.model_dump(exclude=changed) == new.model_dump(exclude=changed), "an ended build has changed"
@@ -299,10 +301,11 @@ def check_conditions(status: BuildStatus, *, deleting: bool) -> None:
     expected: dict[str, str]
     if status.state in ("succeeded", "skipped"):
         expected = {"Succeeded": "True", "Ready": "True"}
-        assert reason == status.state.capitalize()
+        assert reason == status.state.capitalize(), f"{status.state} for the reason {reason}"
     elif status.state in ("failed", "canceled"):
         expected = {"Succeeded": "False", "Ready": "False", "Stalled": "True"}
-        assert reason == (status.failure.reason if status.state == "failed" and status.failure else "Canceled")
+        why = status.failure.reason if status.state == "failed" and status.failure is not None else "Canceled"
+        assert reason == why, f"{status.state} for the reason {reason}, and not {why}"
     else:
         expected = {"Succeeded": "Unknown", "Ready": "False", "Reconciling": "True"}
         assert reason in reasons.WAITS, f"{reason} is no reason to wait"
@@ -319,8 +322,9 @@ def check_failures(status: BuildStatus) -> None:
     for failure in failures:
         if failure is not None:
             assert failure.reason in reasons.FAILURES, failure.reason
-            assert failure.failure_class == reasons.FAILURES[failure.reason].failure_class.value
-            assert failure.step in ("validation", "source", "fetch", "build", "collect")
+            blamed = reasons.FAILURES[failure.reason].failure_class.value
+            assert failure.failure_class == blamed, f"{failure.reason} is of class {blamed}"
+            assert failure.step in ("validation", "source", "fetch", "build", "collect"), failure.step
             assert failure.message, f"{failure.reason} without words"
     source_failed = status.source is not None and status.source.state == "failed"
     for chroot in status.chroots:
