@@ -118,7 +118,8 @@ class Executor:
     async def _patch(
         self, plural: str, view: BuildView | ProjectView, body: dict[str, Any], subresource: str | None = None
     ) -> dict[str, Any] | None:
-        """A merge patch under the resourceVersion that was read; None when the object is gone."""
+        """A merge patch under the resourceVersion that was read; None when the object is gone, and the store told so:
+        it had the object from an event that came late."""
         body.setdefault("metadata", {})
         body["metadata"] = {**body["metadata"], "resourceVersion": view.resource_version, "uid": view.uid}
         path = paths.copr(plural, view.namespace, view.name, subresource)
@@ -126,10 +127,17 @@ class Executor:
             return await self._kube.patch(path, body, {"fieldManager": names.FIELD_MANAGER})
         except ApiError as error:
             if error.not_found:
+                self._gone(view)
                 return None
             if error.conflict:
                 raise StaleError(f"{plural} {view.namespace}/{view.name}: {error.message}") from error
             raise
+
+    def _gone(self, view: BuildView | ProjectView) -> None:
+        if isinstance(view, BuildView):
+            self._store.builds.drop(view.namespace, view.name, view.uid, view.resource_version)
+        else:
+            self._store.project_event("DELETED", view)
 
     async def write_build_status(self, build: BuildView, status: ApiModel) -> BuildView | None:
         """One locked status write. None when the build is gone; StaleError when it has changed since."""

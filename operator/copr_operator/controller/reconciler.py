@@ -138,11 +138,12 @@ class Reconciler:
         pause = self._written.get(build.uid, float("-inf")) + PAUSES[decision.urgency] - loop.time()
         if pause > 0:
             return min(pause, self._until(decision) or pause)
-        written = await self._executor.write_build_status(build, status)
+        try:
+            written = await self._executor.write_build_status(build, status)
+        finally:
+            self._written[build.uid] = loop.time()  # a write whose answer was lost is a write too
         if written is None:
-            self._store.builds.drop(build.namespace, build.name, build.uid)
             return True
-        self._written[build.uid] = loop.time()
         self._ids.written(build.uid)
         self._store.assume_build(written)
         current_id.set(written.status.id)

@@ -33,16 +33,26 @@ class _Versioned(Protocol):
 V = TypeVar("V", bound=_Versioned)
 
 
+REMEMBERED = 2000
+"""Objects that have left a table: more than can end between a page's answer and the moment it is read."""
+
+
 def _newer(version: str, held: str) -> bool:
     """Resource versions of one resource type grow (KEP-5504); anything else than numbers counts as newer."""
     return not (version.isdigit() and held.isdigit()) or int(version) > int(held)
 
 
 class Table(Generic[V]):
-    """Objects of one kind by (namespace, name), with the newest version of each."""
+    """Objects of one kind by (namespace, name), with the newest version of each.
+
+    What has left is remembered for a while: a page of a LIST may show it although the watch, or our own write, has
+    told its end since the page was read.
+    """
 
     def __init__(self) -> None:
         self._by_name: dict[tuple[str, str], V] = {}
+        self._left: dict[str, str] = {}
+        """By uid: the version that had left; the oldest first, at most REMEMBERED."""
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -56,13 +66,21 @@ class Table(Generic[V]):
     def put(self, namespace: str, name: str, view: V) -> bool:
         """True when the view is news."""
         held = self._by_name.get((namespace, name))
-        if held is not None and held.uid == view.uid and not _newer(view.resource_version, held.resource_version):
+        if held is not None and not _newer(view.resource_version, held.resource_version):
+            return False  # also when it is of an earlier object of that name
+        left = self._left.get(view.uid)
+        if left is not None and not _newer(view.resource_version, left):
             return False
         self._by_name[namespace, name] = view
         return True
 
-    def drop(self, namespace: str, name: str, uid: str) -> V | None:
-        """What was held, if it was this very object and not a later one of the same name."""
+    def drop(self, namespace: str, name: str, uid: str, version: str) -> V | None:
+        """What was held, if it was this very object and not a later one of the same name. `version` is that of the
+        object when it left."""
+        self._left.pop(uid, None)
+        self._left[uid] = version
+        if len(self._left) > REMEMBERED:
+            del self._left[next(iter(self._left))]
         held = self._by_name.get((namespace, name))
         if held is None or held.uid != uid:
             return None
@@ -136,16 +154,20 @@ class Store:
         meta = obj["metadata"]
         key = Key("build", meta["namespace"], meta["name"])
         if kind == "DELETED" or view is None or view.status.state in TERMINAL:
-            if self.builds.drop(meta["namespace"], meta["name"], meta["uid"]) is not None or kind != "DELETED":
+            if self._build_left(meta) or kind != "DELETED":
                 self._wake(key)
             return
         if self.builds.put(meta["namespace"], meta["name"], view):
             self._wake(key)
 
+    def _build_left(self, meta: Mapping[str, Any]) -> bool:
+        name, namespace, version = meta["name"], meta["namespace"], meta.get("resourceVersion", "")
+        return self.builds.drop(namespace, name, meta["uid"], version) is not None
+
     def project_event(self, kind: str | None, view: ProjectView) -> None:
         key = Key("project", view.namespace, view.name)
         if kind == "DELETED":
-            changed = self.projects.drop(view.namespace, view.name, view.uid) is not None
+            changed = self.projects.drop(view.namespace, view.name, view.uid, view.resource_version) is not None
         else:
             changed = self.projects.put(view.namespace, view.name, view)
         if not changed:
@@ -171,7 +193,7 @@ class Store:
 
     def job_event(self, kind: str | None, view: JobView) -> None:
         if kind == "DELETED":
-            changed = self.jobs.drop(view.namespace, view.name, view.uid) is not None
+            changed = self.jobs.drop(view.namespace, view.name, view.uid, view.resource_version) is not None
             if changed:
                 self._unlink_job(view)
         else:
@@ -191,7 +213,7 @@ class Store:
 
     def pod_event(self, kind: str | None, view: PodView) -> None:
         if kind == "DELETED":
-            changed = self.pods.drop(view.namespace, view.name, view.uid) is not None
+            changed = self.pods.drop(view.namespace, view.name, view.uid, view.resource_version) is not None
             siblings = self._pods_of.get(view.job_uid, {})
             siblings.pop(view.uid, None)
             if not siblings:
@@ -215,7 +237,7 @@ class Store:
     def assume_build(self, view: BuildView) -> None:
         """A build we have just written. One that has ended is dropped: history costs nothing."""
         if view.status.state in TERMINAL and not view.deleting:
-            self.builds.drop(view.namespace, view.name, view.uid)
+            self.builds.drop(view.namespace, view.name, view.uid, view.resource_version)
         else:
             self.builds.put(view.namespace, view.name, view)
 

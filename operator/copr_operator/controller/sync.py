@@ -100,7 +100,8 @@ class Synchronizer:
             self._on_ghosts(count)
 
     def _drop_build(self, build: BuildView) -> None:
-        if self._store.builds.drop(build.namespace, build.name, build.uid) is not None:
+        left = self._store.builds.drop(build.namespace, build.name, build.uid, build.resource_version)
+        if left is not None:
             self._wake(Key("build", build.namespace, build.name))
 
     # -- ended builds ------------------------------------------------------------------------------------------------

@@ -115,6 +115,11 @@ class Refusal:
     reason: str = ""
     """Name of the failure, where the status does not tell."""
 
+    @property
+    def of_job(self) -> bool:
+        """Whether the Job was refused, and not the pod of a Job that was there when its Events were read."""
+        return self.status != 0
+
 
 @dataclass(frozen=True)
 class Batch:

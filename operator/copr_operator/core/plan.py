@@ -98,9 +98,10 @@ def _plan_deletion(observed: Observed, config: OperatorConfig) -> Plan:
     if build.spec.results == "Delete" and build.status.id is not None and not observed.results_removed:
         if observed.backend_message:
             message = f"deletion waits for the backend: {observed.backend_message}"
+            status = conclude(build.status, build, observed.now, "BackendUnavailable", message, ending=True)
             return Plan(
-                status=conclude(build.status, build, observed.now, "BackendUnavailable", message, ending=True),
-                urgency=Urgency.SOON,
+                status=status,
+                urgency=_urgency(build.status, status, important=False),
                 requeue_at=observed.now + timedelta(seconds=config.deadlines.backend_retry),
             )
         return Plan(actions=(actions.RemoveResults(),))

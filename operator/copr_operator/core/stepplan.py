@@ -41,14 +41,15 @@ def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfi
     chroot = observed.chroots[step]
     settings = next((c for c in project.spec.chroots if c.name == step), ProjectChroot(name=step))
     source = build.status.source
-    assert source is not None and source.package is not None and source.srpm is not None  # noqa: S101, PT018
+    package, srpm = (source.package, source.srpm) if source is not None else (None, None)
+    assert package is not None and srpm is not None, "the SRPM is latched first"  # noqa: S101, PT018 (see core.plan)
     enable_net = project.spec.enable_net if build.spec.enable_net is None else build.spec.enable_net
     return common.model_copy(
         update={
             "step": "rpm",
             "chroot": step,
-            "package": source.package.name,
-            "srpm": ArtifactRef(name=source.srpm.url.rpartition("/")[2], sha256=source.srpm.sha256),
+            "package": package.name,
+            "srpm": ArtifactRef(name=srpm.url.rpartition("/")[2], sha256=srpm.sha256),
             "enable_net": enable_net,
             "network_profile": chroot.network_profile,
             "repos": _repos(observed, step, chroot, project.spec, settings, config),

@@ -55,7 +55,9 @@ def read(observed: Observed, name: str, state: str, attempt: int, config: Operat
     if state in ("starting", "running", "importing"):
         fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
-    return Step(name, attempt) if refusal is None else _refused(observed, name, attempt, refusal, config)
+    if refusal is None or not refusal.of_job:
+        return Step(name, attempt)
+    return _refused(observed, name, attempt, refusal, config)
 
 
 def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, config: OperatorConfig) -> Step:
