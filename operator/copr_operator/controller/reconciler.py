@@ -108,7 +108,7 @@ class Reconciler:
         return view
 
     async def _observe(self, build: BuildView) -> Observed:
-        jobs = self._store.jobs_of(build.uid)
+        jobs = self._store.jobs_of(build)
         waiting = build.status.source is None or build.status.source.state == "pending"
         directory = [(build.spec.owner, build.dirname, c.name) for c in build.status.chroots]
         return Observed(
@@ -140,7 +140,7 @@ class Reconciler:
             return min(pause, self._until(decision) or pause)
         written = await self._executor.write_build_status(build, status)
         if written is None:
-            self._store.builds.drop(build.namespace, build.name, build.uid)
+            self._store.builds.drop(build.uid)
             return True
         self._written[build.uid] = loop.time()
         self._ids.written(build.uid)
@@ -216,7 +216,7 @@ class Reconciler:
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
             ensured=frozenset(confirmed | ready),
-            active_builds=sum(bool(self._store.jobs_of(b.uid)) for b in self._store.builds_of(project)),
+            active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,
             backend_message=self._executor.backend_message(project.uid),
         )
