@@ -5,10 +5,12 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from functools import partial
+from typing import Any, cast, get_args
 
 import kopf
 
+from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.controller.backend import BackendClient, BackendError
 from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor, StaleError
@@ -26,6 +28,7 @@ from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
 
+ACTIVE = sorted(set(get_args(Phase)) - TERMINAL)
 HEARTBEAT_LIMIT = 75.0
 """Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
 
@@ -60,6 +63,17 @@ class Controller:
             duration=settings.lease_duration, renew_every=settings.lease_renew, name=lease_name,
         )  # fmt: skip
         self._watching = False
+        self._measure()
+
+    def _measure(self) -> None:
+        """Gauges are read when they are asked for: a stuck worker must not leave them as they were."""
+        self.metrics.queue_depth.set_function(lambda: len(self.queue))
+        self.metrics.queue_oldest.set_function(lambda: self.queue.oldest)
+        for state in ACTIVE:
+            self.metrics.builds.labels(state).set_function(partial(self._builds_in, state))
+
+    def _builds_in(self, state: str) -> int:
+        return sum((build.status.state or "pending") == state for build in self.store.builds.values())
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> bool:
         """True when it was told to stop, False when it must not go on (the Lease is lost, a part has died)."""
@@ -145,8 +159,6 @@ class Controller:
     async def _work(self) -> None:
         while True:
             key = await self.queue.get()
-            self.metrics.queue_depth.set(len(self.queue))
-            self.metrics.queue_oldest.set(self.queue.oldest)
             try:
                 with self.metrics.seconds.labels(key.kind).time():
                     result = await self._reconcile(key)
