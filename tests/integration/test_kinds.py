@@ -106,7 +106,7 @@ async def test_a_spec_is_not_changed_through_the_status(kube: KubeClient, namesp
     assert (written["spec"]["cancel"], written["status"]["id"], written["metadata"]["generation"]) == (False, 1, 1)
 
 
-# -- kubectl ----------------------------------------------------------------------------------------------------------
+# -- kubectl ---------------------------------------------------------------------------------------------------------
 
 
 def test_kubectl_explains_a_source(kubectl: Callable[..., str]) -> None:
@@ -150,7 +150,7 @@ async def test_a_builds_row_says_what_became_of_it(
     assert row[:7] == ["x", "7", "demo", "hello", "2.8-1", "succeeded", "Succeeded"]
 
 
-# -- selection --------------------------------------------------------------------------------------------------------
+# -- selection -------------------------------------------------------------------------------------------------------
 
 
 async def write_status(
@@ -202,7 +202,7 @@ async def test_the_api_server_knows_each_selectable_field(kube: KubeClient, kind
         await kube.get(paths.copr(kind.plural, "default"), {"fieldSelector": "spec.nothing=x"})
 
 
-# -- two who apply ------------------------------------------------------------------------------------------------------
+# -- two who apply ---------------------------------------------------------------------------------------------------
 
 
 async def apply(kube: KubeClient, path: str, manager: str, spec: dict[str, Any]) -> dict[str, Any]:
