@@ -53,7 +53,7 @@ class TestAcquire:
         await first.acquire()
         holding = asyncio.create_task(first.hold())
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(3600):
+            async with asyncio.timeout(300):
                 await lease(kube).acquire()
         assert spec(kube)["holderIdentity"] == "other"
         holding.cancel()
