@@ -86,8 +86,8 @@ class World:
             "namespaces": (self.namespace,),
             "backend_token_file": self._token,
             "http_port": None,
-            "lease_duration": 1.0,
-            "lease_renew": 0.3,
+            "lease_duration": 3.0,
+            "lease_renew": 0.5,
         }
         return ControllerSettings(**{**values, **changes})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from copr_operator.controller.lease import LEASE_NAME
+from copr_operator.controller.lease import LEASE_NAME, Lease
 from copr_operator.controller.main import HEARTBEAT_LIMIT, Controller
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.settings import ControllerSettings
@@ -40,6 +40,10 @@ class Life:
 
     def sample(self, name: str, **labels: str) -> float | None:
         return self.controller.metrics.registry.get_sample_value(name, labels)
+
+
+def lease_of(kube: FakeKube, identity: str) -> Lease:
+    return Lease(kube, CONFIG.namespace, identity)
 
 
 Begin = Callable[[], contextlib.AbstractAsyncContextManager[Life]]
@@ -106,6 +110,57 @@ async def test_it_waits_for_an_api_server_that_is_away_when_it_first_lists(monke
     await asyncio.wait_for(starting.ready.wait(), 2)
     starting.stop.set()
     await starting.task
+
+
+class TestFirstList:
+    """The first LIST may take longer than the Lease lasts."""
+
+    @pytest.fixture
+    def kube(self) -> FakeKube:
+        kube = FakeKube()
+
+        async def slow_lists(method: str, path: str) -> None:
+            if path.endswith("/coprbuilds"):
+                await asyncio.sleep(100)
+
+        kube.before = slow_lists
+        return kube
+
+    async def test_the_lease_is_renewed_meanwhile(self, kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+        starting = Life(kube, monkeypatch)
+        await asyncio.sleep(1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(lease_of(kube, "other").acquire(), 95)
+        await asyncio.wait_for(starting.ready.wait(), 10)
+        starting.stop.set()
+        assert await starting.task is True
+
+    async def test_a_lease_that_is_lost_meanwhile_ends_it(
+        self, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        starting = Life(kube, monkeypatch)
+        await asyncio.sleep(1)
+        kube.put(PLACE, {**kube.objects[PLACE], "spec": {"holderIdentity": "other", "leaseDurationSeconds": 15}})
+        assert await asyncio.wait_for(starting.task, 10) is False
+        assert not starting.ready.is_set()
+
+    async def test_it_can_be_stopped_meanwhile(self, kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+        starting = Life(kube, monkeypatch)
+        await asyncio.sleep(1)
+        starting.stop.set()
+        assert await asyncio.wait_for(starting.task, 1) is True
+        assert kube.objects[PLACE]["spec"]["holderIdentity"] == ""
+
+    async def test_what_no_waiting_mends_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kube = FakeKube()
+
+        async def forbid(method: str, path: str) -> None:
+            if path.endswith("/coprbuilds"):
+                raise ApiError(403, "Forbidden", "coprbuilds is forbidden")
+
+        kube.before = forbid
+        with pytest.raises(ApiError, match="coprbuilds is forbidden"):
+            await Life(kube, monkeypatch).task
 
 
 class TestHealth:
