@@ -135,7 +135,7 @@ class Executor:
 
     def _gone(self, view: BuildView | ProjectView) -> None:
         if isinstance(view, BuildView):
-            self._store.builds.drop(view.namespace, view.name, view.uid, view.resource_version)
+            self._store.builds.drop(view.uid, view.resource_version)
         else:
             self._store.project_event("DELETED", view)
 

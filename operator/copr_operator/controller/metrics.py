@@ -1,15 +1,8 @@
 """Metrics of the controller, in a registry of its own so that several controllers fit into one test process."""
 
 import re
-from collections import Counter as Count
-from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
-ACTIVE_STATES = ("new", "pending", "starting", "running", "importing")
-"""States of builds that have not ended; `new` has no status yet."""
 
 _NAMESPACED = re.compile(r"/(?:apis/[^/]+/[^/]+|api/v1)/(?:namespaces/[^/]+/)?([a-z]+)(?:/[^/]+)?(?:/([a-z]+))?$")
 
@@ -31,6 +24,7 @@ class Metrics:
             "copr_api_requests_total", "Requests to the API server.", ["verb", "resource", "code"],
             registry=self.registry,
         )  # fmt: skip
+        self.builds = Gauge("copr_builds", "Builds that have not ended.", ["state"], registry=self.registry)
         self.ended = Counter(
             "copr_builds_ended_total", "Builds that ended.", ["state", "reason"], registry=self.registry
         )
@@ -39,27 +33,8 @@ class Metrics:
         )  # fmt: skip
         self.active = Gauge("copr_controller_active", "1 when this controller holds the Lease.", registry=self.registry)
 
-    def count_builds(self, states: Callable[[], Iterable[str]]) -> None:
-        """`states` gives the state of each build that has not ended; it is asked when the metrics are read."""
-        self.registry.register(_BuildStates(states))
-
     def record_request(self, verb: str, path: str, status: int) -> None:
         """Counts a request under its resource's plural (and subresource), without names."""
         match = _NAMESPACED.search(path)
         resource = "/".join(part for part in match.groups() if part) if match else "other"
         self.requests.labels(verb, resource, str(status)).inc()
-
-
-class _BuildStates(Collector):
-    def __init__(self, states: Callable[[], Iterable[str]]) -> None:
-        self._states = states
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        yield GaugeMetricFamily("copr_builds", "Builds that have not ended.", labels=["state"])
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        (family,) = self.describe()
-        counts = Count(self._states())
-        for state in ACTIVE_STATES:
-            family.add_metric([state], counts[state])
-        yield family

@@ -108,7 +108,7 @@ class Reconciler:
         return view
 
     async def _observe(self, build: BuildView) -> Observed:
-        jobs = self._store.jobs_of(build.uid)
+        jobs = self._store.jobs_of(build)
         waiting = build.status.source is None or build.status.source.state == "pending"
         directory = [(build.spec.owner, build.dirname, c.name) for c in build.status.chroots]
         return Observed(
@@ -217,7 +217,7 @@ class Reconciler:
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
             ensured=frozenset(confirmed | ready),
-            active_builds=sum(bool(self._store.jobs_of(b.uid)) for b in self._store.builds_of(project)),
+            active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,
             backend_message=self._executor.backend_message(project.uid),
         )
