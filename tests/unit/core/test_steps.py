@@ -34,8 +34,8 @@ from tests.support.builders import (
 SRC = names.SOURCE_STEP
 ENDED = 60
 """When a Job that builders.job made has ended, in seconds."""
-RUNS = {"source": container("running"), "collect": container("running")}
-ARRIVES = {"source": container(), "collect": container("running")}
+RUNS: dict[str, Any] = {"source": container("running"), "collect": container("running")}
+ARRIVES: dict[str, Any] = {"source": container(), "collect": container("running")}
 
 
 def step(state: Phase, *jobs: Any, attempt: int = 1, **world: Any) -> Step:
