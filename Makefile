@@ -38,8 +38,9 @@ debian-packages:
 			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl >/dev/null; \
 	fi
 
-test: setup debian-packages lint ## Everything: lint, unit, integration against a real API server
+test: setup debian-packages lint ## Everything: lint, unit, model, integration against a real API server
 	@$(PYTEST) tests/unit --timeout 20
+	@$(PYTEST) tests/model
 	@$(PYTEST) tests/integration
 
 test-e2e: setup debian-packages ## The demo's chain on the real node, as a test
@@ -47,6 +48,7 @@ test-e2e: setup debian-packages ## The demo's chain on the real node, as a test
 
 test-fast: setup lint ## What needs no cluster
 	@$(PYTEST) tests/unit --timeout 20
+	@$(PYTEST) tests/model
 
 lint: setup ## ruff, mypy, import-linter, generated files
 	@.venv/bin/ruff check --quiet .
