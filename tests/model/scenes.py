@@ -4,6 +4,7 @@ The machine can find most of them too, but needs hundreds of examples for what a
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from copr_operator.core import names
@@ -289,11 +290,9 @@ def a_write_is_carried_out_but_its_answer_is_lost(story: Story) -> None:
 def play(scene: Callable[[Story], None], **spec: Any) -> None:
     """The scene, and then everything must come to a good end. Raises AssertionError for a broken invariant."""
     story = Story(**spec)
-    try:
+    with closing(story.world):
         scene(story)
         story.ends_well()
-    finally:
-        story.world.close()
 
 
 SCENES = (
