@@ -87,8 +87,14 @@ MUTANTS = (
     # what is known
     Mutant(
         "what was made is not assumed",
-        Edit(Store.assume_job, "if self.jobs.put(", "if False and self.jobs.put("),
+        Edit(Executor._create_job, "self._store.assume_job(job_view(obj))", "pass"),
         "asks again for .* that it made",
+    ),
+    Mutant(
+        "a Job leaves its trace when another takes its name",
+        Edit(Store.assume_job, "self._unlink_job(held)", "pass"),
+        "is starting for ever: Queued",
+        scenes.somebody_takes_the_name_of_a_job_that_is_gone,
     ),
     Mutant(
         "an old event counts",

@@ -216,6 +216,17 @@ def a_job_is_deleted_before_it_has_a_pod(story: Story) -> None:
     story.controller_acts()
 
 
+def somebody_takes_the_name_of_a_job_that_is_gone(story: Story) -> None:
+    """A LIST shows the new one before the watch shows the end of the old one."""
+    story.world.api.refuse_pods = True
+    story.source_is("starting")
+    story.world.cluster.delete_job(story.work())
+    story.cluster_acts(2)
+    story.world.cluster.take_name(story.build, SRC, 1, None)
+    story.life.resync()
+    story.life.run()
+
+
 def somebody_has_the_name_of_a_job(story: Story) -> None:
     story.goes_on(lambda: story.state() == "pending")
     story.world.cluster.take_name(story.build, X86, 1, None)
@@ -312,6 +323,7 @@ SCENES = (
     a_job_is_lost_and_nobody_says_so,
     a_job_is_deleted_while_it_runs,
     a_job_is_deleted_before_it_has_a_pod,
+    somebody_takes_the_name_of_a_job_that_is_gone,
     somebody_has_the_name_of_a_job,
     two_controllers_write_one_status,
     a_build_is_canceled_while_it_runs,

@@ -197,10 +197,7 @@ class Store:
             if changed:
                 self._unlink_job(view)
         else:
-            changed = self.jobs.put(view.namespace, view.name, view)
-            if changed:
-                self._jobs_of.setdefault(view.owner[1], {})[view.name] = view
-                self._job_by_uid[view.uid] = view
+            changed = self.assume_job(view)
         if changed and view.owner[0]:
             self._wake(Key("build", view.namespace, view.owner[0]))
 
@@ -214,25 +211,38 @@ class Store:
     def pod_event(self, kind: str | None, view: PodView) -> None:
         if kind == "DELETED":
             changed = self.pods.drop(view.namespace, view.name, view.uid, view.resource_version) is not None
-            siblings = self._pods_of.get(view.job_uid, {})
-            siblings.pop(view.uid, None)
-            if not siblings:
-                self._pods_of.pop(view.job_uid, None)
+            self._unlink_pod(view)
         else:
+            held = self.pods.get(view.namespace, view.name)
             changed = self.pods.put(view.namespace, view.name, view)
             if changed:
+                if held is not None and held.uid != view.uid:
+                    self._unlink_pod(held)
                 self._pods_of.setdefault(view.job_uid, {})[view.uid] = view
         job = self._job_by_uid.get(view.job_uid)
         if changed and job is not None and job.owner[0]:
             self._wake(Key("build", job.namespace, job.owner[0]))
 
+    def _unlink_pod(self, view: PodView) -> None:
+        siblings = self._pods_of.get(view.job_uid, {})
+        siblings.pop(view.uid, None)
+        if not siblings:
+            self._pods_of.pop(view.job_uid, None)
+
     # -- the controller's own writes ---------------------------------------------------------------------------------
 
-    def assume_job(self, view: JobView) -> None:
-        """A Job we have just made or deleted: plans see it before the watch does."""
-        if self.jobs.put(view.namespace, view.name, view):
-            self._jobs_of.setdefault(view.owner[1], {})[view.name] = view
-            self._job_by_uid[view.uid] = view
+    def assume_job(self, view: JobView) -> bool:
+        """A Job we have just made or deleted: plans see it before the watch does. True when it is news."""
+        held = self.jobs.get(view.namespace, view.name)
+        if not self.jobs.put(view.namespace, view.name, view):
+            return False
+        if held is not None and held.uid != view.uid:  # its end was not seen, and never will be
+            self._unlink_job(held)
+            if held.owner[0]:
+                self._wake(Key("build", held.namespace, held.owner[0]))
+        self._jobs_of.setdefault(view.owner[1], {})[view.name] = view
+        self._job_by_uid[view.uid] = view
+        return True
 
     def assume_build(self, view: BuildView) -> None:
         """A build we have just written. One that has ended is dropped: history costs nothing."""

@@ -6,8 +6,9 @@ import pytest
 
 from copr_operator.controller import store as store_module
 from copr_operator.controller.store import Key, Store, Table
+from copr_operator.core.names import SOURCE_STEP
 from copr_operator.core.observed import BuildView
-from tests.support.builders import accepted, build
+from tests.support.builders import UID, accepted, build, job
 
 SUCCEEDED = accepted(state="succeeded", source_state="succeeded")
 
@@ -65,6 +66,21 @@ class TestTable:
         assert [table.put("ns", "hello", seen(version, uid)) for uid, version in (("c", 8), ("b", 8), ("a", 8))] == [
             False, False, True,
         ]  # fmt: skip
+
+
+class TestJobs:
+    def test_a_job_is_forgotten_when_another_has_taken_its_name_before_its_end_was_seen(self) -> None:
+        woken: list[Key] = []
+        store = Store(woken.append, "copr-operator")
+        ours = job(SOURCE_STEP, resource_version="7")
+        store.job_event(None, ours)
+        other = replace(ours, uid="other", owner=("", ""), resource_version="9")
+        woken.clear()
+        store.job_event(None, other)
+        store.job_event("DELETED", replace(ours, resource_version="8"))
+        assert store.jobs_of(UID) == {}
+        assert woken == [Key("build", "ns", "hello")]
+        assert store.jobs.get("ns", ours.name) == other
 
 
 class TestBuilds:
