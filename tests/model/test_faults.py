@@ -1,7 +1,7 @@
 """One fault at each single write of a build's way, and every run ends as it does without any.
 
-F1, F2 and F8 of the list of faults: the controller is killed after the write (which is before the next one), the
-write's answer is lost, the write is refused. Writes are those to the API server and to the backend.
+The controller is killed after the write (which is before the next one), the write's answer is lost, or the write is
+refused. Writes are those to the API server and to the backend.
 """
 
 from collections.abc import Callable
