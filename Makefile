@@ -38,8 +38,9 @@ debian-packages:
 			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl >/dev/null; \
 	fi
 
-test: setup debian-packages lint ## Everything: lint, unit, integration against a real API server, builds on a real node
+test: setup debian-packages lint ## Everything: lint, unit, model, integration against a real API server, builds on a real node
 	@$(PYTEST) tests/unit --timeout 20
+	@$(PYTEST) tests/model
 	@$(PYTEST) tests/integration
 	@$(PYTEST) tests/e2e
 
@@ -48,6 +49,7 @@ test-e2e: setup debian-packages ## Builds on a real node, the demo's among them
 
 test-fast: setup lint ## What needs no cluster
 	@$(PYTEST) tests/unit --timeout 20
+	@$(PYTEST) tests/model
 
 lint: setup ## ruff, mypy, import-linter, generated files
 	@.venv/bin/ruff check --quiet .

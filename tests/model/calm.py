@@ -1,7 +1,6 @@
 """What must be true when all calms down: no faults any more, one controller, and everybody does what there is to do."""
 
 from copr_operator.api.common import TERMINAL
-from copr_operator.core import names
 from tests.model.apiserver import Obj
 from tests.model.invariants import is_needless, status_of, steps_of, verdict
 from tests.model.loop import CLOCK
@@ -137,6 +136,3 @@ def _deleted_before(world: World) -> set[int | None]:
     """Builds that were deleted with `results: Retain`."""
     gone = [c for c in world.api.changes if c.plural == "coprbuilds" and c.gone]
     return {status_of(c.after).id for c in gone if c.after["spec"].get("results") == "Retain"}
-
-
-assert names.MAX_ATTEMPTS == 3, "the write budget counts on it"

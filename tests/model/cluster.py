@@ -120,7 +120,7 @@ class Cluster:
             elif is_live(job):
                 yield from self._syncing(work, job, pod)
             if pod is not None and _leaving(pod):
-                yield lambda work=work, pod=pod: self._terminate(work, pod)  # type: ignore[misc]
+                yield lambda work=work: self.terminate(work)  # type: ignore[misc]
 
     def _going_away(self, job: Obj, pod: Obj | None) -> Iterator[Callable[[], None]]:
         """Deletion in the foreground: first the pod, then the Job."""
@@ -166,8 +166,10 @@ class Cluster:
 
     # -- the kubelet -------------------------------------------------------------------------------------------------
 
-    def _terminate(self, work: Work, pod: Obj) -> None:
-        """A deleted pod: its containers end, then it goes."""
+    def terminate(self, work: Work) -> None:
+        """A deleted pod: first its containers end, and the next time it goes."""
+        pod = self.pod(work)
+        assert pod is not None
         if work.stage != "ended":
             work.stage, work.disturbed = "ended", True
             killed = _container(_work_name(work), "terminated", code=WrapperExit.TERMINATED, reason="Error")
@@ -283,14 +285,11 @@ class Cluster:
             work.disturbed = True
             self._drop(SOMEBODY, "pods", pod)
 
-    def take_name(self, build: Obj, step: str, attempt: int, owner: Obj | None) -> None:
-        """Somebody makes a Job of the name that a Job of this build would need; with our labels, maybe an owner."""
+    def take_name(self, build: Obj, step: str, attempt: int) -> None:
+        """Somebody makes a Job of the name that a Job of this build would need, with our labels, but no owner."""
         uid, labels = build["metadata"]["uid"], {names.LABEL_MANAGED_BY: names.MANAGED_BY}
         meta: dict[str, Any] = {"name": names.job_name(uid, step, attempt), "namespace": build["metadata"]["namespace"],
                                 "labels": {**labels, names.LABEL_BUILD_UID: uid}}  # fmt: skip
-        if owner is not None:
-            reference = {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": True}
-            meta["ownerReferences"] = [{"apiVersion": names.API_VERSION, "kind": "CoprBuild", **reference}]
         self._api.create(SOMEBODY, "jobs", {"metadata": meta})
 
 

@@ -151,9 +151,7 @@ class Life:
             kube, self.store, self.executor, ids, EventPoster(kube), METRICS, CONFIG, self.queue.add
         )
         self._feeder = Feeder(self.store)
-        self._sync = Synchronizer(
-            kube, self.store, self._feeder, self.queue.add, ("ns", CONFIG.namespace), CONFIG.namespace, lambda _: None
-        )
+        self._sync = Synchronizer(kube, self.store, self._feeder, self.queue.add, (), CONFIG.namespace, lambda _: None)
         self._feeds: dict[str, Callable[[str | None, Obj], None]] = {
             "coprchroots": self._feeder.chroot,
             "coprprojects": self._feeder.project,
@@ -182,7 +180,7 @@ class Life:
                 continue
         for _ in range(WORKERS):
             self.loop.spawn(self._work())
-        self.loop.spawn(self._sync._watch_ended("/apis/copr-operator.dev/v1alpha1/namespaces/ns/coprbuilds"))
+        self.loop.spawn(self._sync.watch_ended())
 
     async def _work(self) -> None:
         while True:

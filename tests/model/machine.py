@@ -196,7 +196,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.builds)
     @rule(index=INDEX, step=st.sampled_from((names.SOURCE_STEP, X86, ARM)), attempt=st.sampled_from((1, 1, 2, 3)))
     def somebody_takes_a_name(self, index: int, step: str, attempt: int) -> None:
-        refused(self.world.cluster.take_name, self._one_of(self.world.builds, index), step, attempt, None)
+        refused(self.world.cluster.take_name, self._one_of(self.world.builds, index), step, attempt)
 
     @rule(away=st.booleans(), slow=st.booleans())
     def backend(self, away: bool, slow: bool) -> None:

@@ -12,7 +12,6 @@ from copr_operator.controller import sync
 from copr_operator.controller.executor import Executor
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.reconciler import Reconciler
-from copr_operator.controller.store import Store
 from copr_operator.controller.table import Table
 from copr_operator.core import gates, outcome, plan, steps
 from tests.model import scenes
@@ -88,8 +87,14 @@ MUTANTS = (
     # what is known
     Mutant(
         "what was made is not assumed",
-        Edit(Store.assume_job, "self.jobs.put(view)", "pass"),
+        Edit(Executor._accept_job, "self._store.assume_job(job)", "pass"),
         "asks again for .* that it made",
+    ),
+    Mutant(
+        "a Job leaves its trace when another takes its name",
+        Edit(Table.put, "self._unlink(held)", "pass"),
+        "is starting for ever: Queued",
+        scenes.somebody_takes_the_name_of_a_job_that_is_gone,
     ),
     Mutant(
         "an old event counts",

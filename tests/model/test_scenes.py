@@ -1,4 +1,4 @@
-"""Every scene comes to a good end, for builds of several kinds."""
+"""Every scene comes to a good end."""
 
 from collections.abc import Callable
 

@@ -130,8 +130,12 @@ class Store:
             self._wake(Key("build", build.namespace, build.name))
 
     def job_event(self, kind: str | None, view: JobView) -> None:
-        if _apply(self.jobs, kind, view) and view.owner[0]:
-            self._wake(Key("build", view.namespace, view.owner[0]))
+        held = self.jobs.get(view.namespace, view.name)
+        if not _apply(self.jobs, kind, view):
+            return
+        # The end of one whose name another has taken was not seen, and never will be.
+        for owner in {job.owner[0] for job in (held, view) if job is not None and job.owner[0]}:
+            self._wake(Key("build", view.namespace, owner))
 
     def pod_event(self, kind: str | None, view: PodView) -> None:
         changed = _apply(self.pods, kind, view)

@@ -31,7 +31,7 @@ class Urgency(IntEnum):
     SOON = 1
     """A new state or reason: at most once a second."""
     LAZY = 2
-    """Only a message is other: at most once a minute."""
+    """Only the words are other: at most once a minute."""
 
 
 @dataclass(frozen=True)
@@ -360,11 +360,19 @@ def _all_failed(status: BuildStatus, source: SourceStatus, failure: FailureStatu
     return status.model_copy(update={"source": source, "chroots": chroots, "failure": failure})
 
 
+_DOING = frozenset({"Queued", "Starting", "SourceRunning", "Building", "Importing"})
+"""Reasons that only say more exactly what a state does: another one within a state is not worth a write."""
+
+
 def _urgency(old: BuildStatus, new: BuildStatus, important: bool) -> Urgency:
     if important:
         return Urgency.NOW
-    return Urgency.LAZY if _without_messages(old) == _without_messages(new) else Urgency.SOON
+    return Urgency.LAZY if _without_words(old) == _without_words(new) else Urgency.SOON
 
 
-def _without_messages(status: BuildStatus) -> BuildStatus:
-    return status.model_copy(update={"conditions": [c.model_copy(update={"message": ""}) for c in status.conditions]})
+def _without_words(status: BuildStatus) -> BuildStatus:
+    conditions = [
+        c.model_copy(update={"message": "", "reason": "" if c.reason in _DOING else c.reason})
+        for c in status.conditions
+    ]
+    return status.model_copy(update={"conditions": conditions})

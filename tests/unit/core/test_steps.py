@@ -126,6 +126,15 @@ class TestRefusals:
 
 
 class TestPace:
+    def test_another_word_for_what_a_state_does_is_written_lazily(self) -> None:
+        """`starting` is shown; that it is no longer queued but being scheduled is not worth a write of its own."""
+        source = job(SRC)
+        queued = plan(observed(build(accepted()), source, now=1), CONFIG)
+        assert queued.urgency is Urgency.SOON
+        assert queued.status is not None
+        scheduled = observed(build(queued.status), source, pods=(pod(source, "Pending"),), now=1)
+        assert plan(scheduled, CONFIG).urgency is Urgency.LAZY
+
     def test_another_message_of_the_backend_is_written_lazily(self) -> None:
         """A backend that is away and comes back slowly must not have a status written with each answer."""
         first = plan(observed(build(imported(), deleting=True), backend_message="no answer"), CONFIG)
