@@ -290,7 +290,7 @@ class Cluster:
         uid, labels = build["metadata"]["uid"], {names.LABEL_MANAGED_BY: names.MANAGED_BY}
         meta: dict[str, Any] = {"name": names.job_name(uid, step, attempt), "namespace": build["metadata"]["namespace"],
                                 "labels": {**labels, names.LABEL_BUILD_UID: uid}}  # fmt: skip
-        self._api.create(SOMEBODY, "jobs", {"metadata": meta})
+        self._api.create(SOMEBODY, "jobs", {"metadata": meta, "spec": {"template": {"spec": {"hostUsers": False}}}})
 
 
 _WORK_CODES: dict[End, int] = {

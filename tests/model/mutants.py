@@ -91,12 +91,6 @@ MUTANTS = (
         "asks again for .* that it made",
     ),
     Mutant(
-        "a Job leaves its trace when another takes its name",
-        Edit(Table.put, "self._unlink(held)", "pass"),
-        "is starting for ever: Queued",
-        scenes.somebody_takes_the_name_of_a_job_that_is_gone,
-    ),
-    Mutant(
         "an old event counts",
         Edit(Table.put, "not _newer(view.resource_version, held.resource_version)", "False"),
         "Job .*-src-1 for a step that is succeeded",
@@ -151,7 +145,7 @@ MUTANTS = (
     ),
     Mutant(
         "a block of ids is given twice",
-        Edit(IdAllocator._take_block, 'max(int(found["data"]["next"]), self._floor)', "self._floor"),
+        Edit(IdAllocator._take_block, "max(_next(found), self._floor)", "self._floor"),
         "given twice|an empty write of configmaps",
     ),
     Mutant("two builds get one id", Edit(IdAllocator.for_build, "self._next += 1", "pass"), r"id \d+ was given twice"),
@@ -164,7 +158,7 @@ MUTANTS = (
     Mutant(
         "the end of the source step is forgotten",
         Edit(plan._Planner._source, "if source.state in TERMINAL:", "if False:"),
-        "is pending for ever: Accepted",
+        "is pending for ever: Queued",
         scenes.nothing_special_happens,
     ),
     Mutant(
