@@ -64,17 +64,15 @@ def check_ended_or_waiting(world: World, build: Obj, *, only_batches: bool = Fal
     assert not world.complete, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
 
 
-def _waits_for_a_build(world: World, build: Obj) -> bool:
-    """Some build on the way along `afterBuild` and `withBuild` is missing, has not ended, or is this one again."""
-    waits_for, ahead = set[str](), [build]
-    while ahead:
-        spec = ahead.pop()["spec"]
-        for name in {spec.get("afterBuild"), spec.get("withBuild")} - {None} - waits_for:
-            waits_for.add(name)
-            found = world.api.find("coprbuilds", "ns", name)
-            if found is None or status_of(found).state not in TERMINAL:
-                return True
-            ahead.append(found)
+def _waits_for_a_build(world: World, build: Obj, before: tuple[str, ...] = ()) -> bool:
+    """Some build on the way along `afterBuild` and `withBuild` is missing, has not ended, or comes round again."""
+    before = (*before, build["metadata"]["name"])
+    for name in {build["spec"].get("afterBuild"), build["spec"].get("withBuild")} - {None}:
+        found = world.api.find("coprbuilds", "ns", name)
+        if name in before or found is None or status_of(found).state not in TERMINAL:
+            return True
+        if _waits_for_a_build(world, found, before):
+            return True
     return False
 
 
