@@ -46,6 +46,7 @@ def main() -> None:
 @click.option("--backend-ca-config-map", default=None, help="ConfigMap with ca.crt in each build namespace.")
 @click.option("--image-pull-policy", default="IfNotPresent", help="imagePullPolicy of build pods.")
 @click.option("--source-cpu-request", default="250m", help="CPU request of the source container.")
+@click.option("--build-pods", default="{}", help="JSON: what is added to every build pod; see docs/install.md.")
 @click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
 @click.option("--workers", default=16, help="Objects reconciled at the same time.")
 @click.option("--resync-seconds", default=600.0, help="Seconds between two full LISTs.")
@@ -65,6 +66,7 @@ def controller(
     backend_ca_config_map: str | None,
     image_pull_policy: str,
     source_cpu_request: str,
+    build_pods: str,
     kubeconfig: str | None,
     workers: int,
     resync_seconds: float,
@@ -77,8 +79,12 @@ def controller(
     from copr_operator.controller.main import serve
     from copr_operator.controller.reconciler import current_id, current_key
     from copr_operator.controller.settings import ControllerSettings
-    from copr_operator.core.config import OperatorConfig
+    from copr_operator.core.config import BuildPods, OperatorConfig
 
+    try:
+        added = BuildPods.model_validate_json(build_pods)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--build-pods") from error
     logs.configure(log_level, log_format, {"key": current_key, "build": current_id})
     operator = OperatorConfig(
         namespace=namespace,
@@ -89,6 +95,7 @@ def controller(
         image_pull_policy=image_pull_policy,
         backend_ca_config_map=backend_ca_config_map,
         source_cpu_request=source_cpu_request,
+        build_pods=added,
     )
     settings = ControllerSettings(
         operator=operator,

@@ -1,6 +1,14 @@
 """Settings that decisions depend on. All times are seconds."""
 
 from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+from copr_operator.api.chroot import LabelKey, LabelValue
+from copr_operator.api.common import ObjectName
+from copr_operator.core import names
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,41 @@ class Deadlines:
     """First delay before an infrastructure failure is tried again; doubles each time."""
 
 
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class BuildPods(BaseModel):
+    """What an administrator adds to every build pod. What a chroot or the operator itself says wins over it.
+
+    Tolerations and affinity are Kubernetes' own: the API server checks them when a Job is made.
+    """
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    affinity: dict[str, Any] | None = None
+    priority_class_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    """For the source step, and for chroots that name none."""
+    image_pull_secrets: list[ObjectName] = Field(default_factory=list)
+    """Names of Secrets; each must be in the namespaces of the builds."""
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    annotations: dict[LabelKey, str] = Field(default_factory=dict)
+    env: dict[EnvName, str] = Field(default_factory=dict)
+    """For `fetch` and the untrusted container: proxies. Not for `collect`, which speaks to the backend only."""
+    ca_config_map: ObjectName | None = None
+    """ConfigMap in the builds' namespaces whose `ca-bundle.crt` is trusted by `fetch` and the untrusted container."""
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_are_not_ours(cls, labels: dict[str, str]) -> dict[str, str]:
+        taken = [key for key in labels if key.startswith(f"{names.GROUP}/") or key == names.LABEL_MANAGED_BY]
+        if taken:
+            raise ValueError(f"set by the operator itself: {', '.join(taken)}")
+        return labels
+
+
 @dataclass(frozen=True)
 class OperatorConfig:
     """What an administrator sets, as far as plans and manifests need it."""
@@ -38,6 +81,7 @@ class OperatorConfig:
     """ConfigMap in each build namespace whose `ca.crt` verifies the backend's TLS certificate."""
     source_cpu_request: str = "250m"
     source_storage_limit: str = "10Gi"
+    build_pods: BuildPods = BuildPods()
     ttl_after_finished: int = 3600
     """How long finished Jobs stay to be looked at. Longer than the resync, or results could vanish unseen."""
     deadlines: Deadlines = Deadlines()

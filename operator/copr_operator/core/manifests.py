@@ -5,7 +5,7 @@ from typing import Any
 
 from copr_operator.api.chroot import ChrootResources
 from copr_operator.core import arches, names
-from copr_operator.core.config import OperatorConfig
+from copr_operator.core.config import BuildPods, OperatorConfig
 from copr_operator.core.observed import BuildView, Observed
 from copr_operator.core.outcome import COLLECT, FETCH, work_container
 from copr_operator.core.stepplan import step_plan
@@ -15,6 +15,11 @@ UPLOAD_BUDGET = 60
 """Seconds `collect` has after the end of the untrusted container to store what there is when the pod is deleted."""
 KILL_BUDGET = 10
 """Seconds the wrapper needs to end its child on TERM."""
+
+SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+CA_DIR = "/etc/copr-ca"
+CA_BUNDLE = "ca-bundle.crt"
+"""Key of the ConfigMap with the bundle that build pods trust."""
 
 # Pod Security "baseline" admits these; no SYS_ADMIN, no NET_*: dnf needs them to install packages.
 BUILD_CAPABILITIES = (
@@ -70,8 +75,8 @@ def job(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> 
             "podFailurePolicy": _failure_policy(step),
             "template": {
                 "metadata": {
-                    "labels": labels,
-                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+                    "labels": config.build_pods.labels | labels,
+                    "annotations": config.build_pods.annotations | SAFE_TO_EVICT,
                 },
                 "spec": _pod_spec(observed, step, attempt, config),
             },
@@ -108,7 +113,7 @@ def _pod_spec(observed: Observed, step: str, attempt: int, config: OperatorConfi
     plan = step_plan(observed, step, attempt, config)
     chroot_name = _image_chroot(observed, step)
     chroot = observed.chroots[chroot_name] if chroot_name is not None else None
-    node_selector = {"kubernetes.io/os": "linux"}
+    node_selector = config.build_pods.node_selector | {"kubernetes.io/os": "linux"}
     if chroot is not None:
         node_selector |= {"kubernetes.io/arch": arches.node_arch(chroot.arch), **chroot.node_selector}
     limits = plan.limits
@@ -129,9 +134,20 @@ def _pod_spec(observed: Observed, step: str, attempt: int, config: OperatorConfi
         ],
         "volumes": _volumes(config),
     }  # fmt: skip
-    if chroot is not None and chroot.runtime_class_name is not None:
-        spec["runtimeClassName"] = chroot.runtime_class_name
-    return spec
+    runtime_class = chroot.runtime_class_name if chroot is not None else None
+    return spec | _placement(config.build_pods, runtime_class)
+
+
+def _placement(wanted: BuildPods, runtime_class: str | None) -> dict[str, Any]:
+    """Where and how the pod may run, as the administrator says; a field that nobody sets stays absent."""
+    fields = {
+        "runtimeClassName": runtime_class or wanted.runtime_class_name,
+        "priorityClassName": wanted.priority_class_name,
+        "tolerations": wanted.tolerations,
+        "affinity": wanted.affinity,
+        "imagePullSecrets": [{"name": name} for name in wanted.image_pull_secrets],
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _image_chroot(observed: Observed, step: str) -> str | None:
@@ -179,15 +195,30 @@ def _work(
         "image": image,
         "imagePullPolicy": config.image_pull_policy,
         "command": ["/bin/bash", f"{names.IN_DIR}/scripts/main.sh"],
-        "env": [{"name": "HOME", "value": "/root"}, {"name": "LANG", "value": "C.UTF-8"}],
+        "env": [
+            *_outward_env(config.build_pods), {"name": "HOME", "value": "/root"}, {"name": "LANG", "value": "C.UTF-8"},
+        ],
         "resources": resources,
         "securityContext": security,
         "volumeMounts": [
             {"name": "in", "mountPath": names.IN_DIR, "readOnly": True},
             {"name": "out", "mountPath": names.OUT_DIR},
             {"name": "ctl", "mountPath": names.CTL_DIR},
+            *_outward_mounts(config.build_pods),
         ],
-    }
+    }  # fmt: skip
+
+
+def _outward_env(wanted: BuildPods) -> list[dict[str, Any]]:
+    """How the containers that reach the world outside do it: through which proxy, trusting whom."""
+    env = dict(wanted.env)
+    if wanted.ca_config_map is not None:
+        env |= {"SSL_CERT_FILE": f"{CA_DIR}/{CA_BUNDLE}", "CURL_CA_BUNDLE": f"{CA_DIR}/{CA_BUNDLE}"}
+    return [{"name": name, "value": value} for name, value in env.items()]
+
+
+def _outward_mounts(wanted: BuildPods) -> list[dict[str, Any]]:
+    return [{"name": "ca", "mountPath": CA_DIR, "readOnly": True}] if wanted.ca_config_map is not None else []
 
 
 def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[str, ...]) -> dict[str, Any]:
@@ -200,7 +231,8 @@ def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[s
         {"name": "ctl", "mountPath": names.CTL_DIR, "readOnly": "ctl" not in writes},
     ]
     if "in" in writes:
-        mounts.append({"name": "in", "mountPath": names.IN_DIR})
+        env = [*_outward_env(config.build_pods), *env]
+        mounts += [{"name": "in", "mountPath": names.IN_DIR}, *_outward_mounts(config.build_pods)]
     else:
         mounts.append({"name": "out", "mountPath": names.OUT_DIR, "readOnly": True})
     if config.backend_ca_config_map is not None:
@@ -238,4 +270,6 @@ def _volumes(config: OperatorConfig) -> list[dict[str, Any]]:
     ]
     if config.backend_ca_config_map is not None:
         volumes.append({"name": "backend-ca", "configMap": {"name": config.backend_ca_config_map}})
+    if config.build_pods.ca_config_map is not None:
+        volumes.append({"name": "ca", "configMap": {"name": config.build_pods.ca_config_map}})
     return volumes

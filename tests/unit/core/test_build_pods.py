@@ -1,0 +1,120 @@
+"""What an administrator adds to build pods, and what nobody can take away from them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from pydantic import ValidationError
+
+from copr_operator.api.chroot import ChrootSpec
+from copr_operator.cli import main
+from copr_operator.core import names
+from copr_operator.core.config import BuildPods, OperatorConfig
+from copr_operator.core.manifests import job
+from tests.support.builders import CONFIG, D12, accepted, build, imported, observed
+
+SRC = names.SOURCE_STEP
+
+
+def config(**wanted: Any) -> OperatorConfig:
+    return replace(CONFIG, build_pods=BuildPods.model_validate(wanted))
+
+
+def template(step: str = SRC, chroot: ChrootSpec | None = None, **wanted: Any) -> dict[str, Any]:
+    """The pod template of a step's Job."""
+    status = accepted() if step == SRC else imported()
+    world = observed(build(status)) if chroot is None else observed(build(status), chroots={D12: chroot})
+    pod: dict[str, Any] = job(world, step, 1, config(**wanted))["spec"]["template"]
+    return pod
+
+
+def env(pod: dict[str, Any], container: str) -> dict[str, str]:
+    containers = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    return next({e["name"]: e["value"] for e in c["env"]} for c in containers if c["name"] == container)
+
+
+def mounts(pod: dict[str, Any], volume: str) -> set[str]:
+    """Containers that have the volume."""
+    containers = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    return {c["name"] for c in containers if any(m["name"] == volume for m in c["volumeMounts"])}
+
+
+def test_a_setting_that_is_not_given_leaves_no_field() -> None:
+    spec = template()["spec"]
+    assert not {"affinity", "tolerations", "imagePullSecrets", "priorityClassName", "runtimeClassName"} & set(spec)
+
+
+@pytest.mark.parametrize("step", [SRC, D12])
+def test_placement_is_put_into_the_pods_of_every_step(step: str) -> None:
+    tolerations = [{"key": "builds", "operator": "Exists", "effect": "NoSchedule"}]
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    spec = template(
+        step, nodeSelector={"pool": "builds"}, tolerations=tolerations, affinity=affinity,
+        priorityClassName="low", runtimeClassName="kata", imagePullSecrets=["registry"],
+    )["spec"]  # fmt: skip
+    assert spec["nodeSelector"]["pool"] == "builds"
+    assert (spec["tolerations"], spec["affinity"]) == (tolerations, affinity)
+    assert (spec["priorityClassName"], spec["runtimeClassName"]) == ("low", "kata")
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_a_chroot_wins_over_what_holds_for_all_pods() -> None:
+    chroot = ChrootSpec(
+        name=D12, image="chroot:1", arch="x86_64", runtime_class_name="gvisor", node_selector={"pool": "own"}
+    )
+    spec = template(D12, chroot, nodeSelector={"pool": "builds", "kubernetes.io/os": "other"}, runtimeClassName="kata")[
+        "spec"
+    ]
+    assert spec["runtimeClassName"] == "gvisor"
+    assert spec["nodeSelector"] == {"pool": "own", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+
+
+def test_labels_and_annotations_are_added_to_the_pods_and_ours_stay() -> None:
+    metadata = template(
+        labels={"team": "a"},
+        annotations={"note": "x y", "cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
+    )["metadata"]
+    assert metadata["labels"]["team"] == "a"
+    assert metadata["labels"][names.LABEL_STEP] == "source"
+    assert metadata["annotations"] == {"note": "x y", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+
+
+def test_the_proxy_is_told_to_those_that_reach_the_world_and_not_to_collect() -> None:
+    pod = template(env={"https_proxy": "http://proxy:3128", "HOME": "/tmp"})
+    assert env(pod, "fetch")["https_proxy"] == env(pod, "source")["https_proxy"] == "http://proxy:3128"
+    assert "https_proxy" not in env(pod, "collect")
+    assert [e["value"] for e in pod["spec"]["containers"][0]["env"] if e["name"] == "HOME"][-1] == "/root"
+
+
+def test_the_ca_bundle_is_mounted_where_the_world_is_reached() -> None:
+    pod = template(caConfigMap="bundle")
+    assert {"name": "ca", "configMap": {"name": "bundle"}} in pod["spec"]["volumes"]
+    assert mounts(pod, "ca") == {"fetch", "source"}
+    assert env(pod, "source")["SSL_CERT_FILE"] == "/etc/copr-ca/ca-bundle.crt"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nodeSelctor": {}},
+        {"labels": {names.LABEL_BUILD_ID: "1"}},
+        {"labels": {names.LABEL_MANAGED_BY: "me"}},
+        {"nodeSelector": {"a b": "c"}},
+        {"env": {"a-b": "c"}},
+        {"imagePullSecrets": ["Not a name"]},
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        BuildPods.model_validate(wrong)
+
+
+def test_the_controller_names_the_option_that_is_wrong_and_does_not_start() -> None:
+    required = {"namespace": "a", "operator-image": "b", "source-image": "c", "backend-url": "http://d"}
+    options = [f"--{name}={value}" for name, value in required.items()]
+    done = CliRunner().invoke(main, ["controller", *options, '--build-pods={"tolerationz": []}'])
+    assert done.exit_code == 2
+    assert "--build-pods" in done.output
+    assert "tolerationz" in done.output
