@@ -145,6 +145,51 @@ def upload(file: Path, namespace: str, backend_url: str, service_account: str, k
     click.echo(f"    ref: {answer['ref']}\n    sha256: {answer['sha256']}")
 
 
+@main.command(hidden=True)
+@click.option("--namespace", required=True, help="The installation's own namespace.")
+@click.option("--deployment", required=True, help="The controller's Deployment.")
+@click.option("--watch", "watched", multiple=True, help="Namespace with builds; repeatable. None: all namespaces.")
+@click.option("--patience", default=60.0, help="Seconds that deletions under way may take.")
+@click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
+def drain(namespace: str, deployment: str, watched: tuple[str, ...], patience: float, kubeconfig: str | None) -> None:
+    """Take the finalizers off before an uninstall: the chart's pre-delete hook."""
+    from copr_operator.chart.drain import Drained, DrainError
+    from copr_operator.chart.drain import drain as run
+    from copr_operator.kube.client import ApiError, KubeClient
+
+    async def drained() -> Drained:
+        async with await KubeClient.from_environment(kubeconfig=kubeconfig) as kube:
+            return await run(kube, namespace, deployment, watched, patience)
+
+    try:
+        done = asyncio.run(drained())
+    except (DrainError, ApiError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"let go of {done.released} objects; {done.deleting} of them were being deleted")
+
+
+@main.command(hidden=True)
+@click.option("--namespace", required=True, help="Where the build is made.")
+@click.option("--chroot", required=True, help="Chroot to build in.")
+@click.option("--host", required=True, help="This pod's address.")
+@click.option("--results-url", required=True, help="Backend as this pod reaches it.")
+@click.option("--limit", default=300.0, help="Seconds that the build may take.")
+@click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
+def smoke_test(namespace: str, chroot: str, host: str, results_url: str, limit: float, kubeconfig: str | None) -> None:
+    """Build one tiny package: `helm test`."""
+    from copr_operator.chart.smoke import SmokeError, smoke
+    from copr_operator.kube.client import KubeClient
+
+    async def built() -> str:
+        async with await KubeClient.from_environment(kubeconfig=kubeconfig) as kube:
+            return await smoke(kube, namespace, chroot, host, results_url, limit)
+
+    try:
+        click.echo(f"built; the repository is {asyncio.run(built())}")
+    except SmokeError as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.group()
 def agent() -> None:
     """The trusted containers of build pods."""

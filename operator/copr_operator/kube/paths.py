@@ -14,6 +14,10 @@ def jobs(namespace: str | None = None, name: str | None = None) -> str:
     return _path("/apis/batch/v1", "jobs", namespace, name)
 
 
+def deployments(namespace: str, name: str) -> str:
+    return _path("/apis/apps/v1", "deployments", namespace, name)
+
+
 def core(plural: str, namespace: str | None = None, name: str | None = None) -> str:
     """Path in the core group: `pods`, `events`, `configmaps`."""
     return _path("/api/v1", plural, namespace, name)
