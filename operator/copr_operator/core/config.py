@@ -1,6 +1,6 @@
 """Settings that decisions depend on. All times are seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -81,7 +81,7 @@ class OperatorConfig:
     """ConfigMap in each build namespace whose `ca.crt` verifies the backend's TLS certificate."""
     source_cpu_request: str = "250m"
     source_storage_limit: str = "10Gi"
-    build_pods: BuildPods = BuildPods()
+    build_pods: BuildPods = field(default_factory=BuildPods)
     ttl_after_finished: int = 3600
     """How long finished Jobs stay to be looked at. Longer than the resync, or results could vanish unseen."""
     deadlines: Deadlines = Deadlines()

@@ -1,0 +1,121 @@
+{{- define "copr-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "copr-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "copr-operator.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "copr-operator.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Labels that find the pods of a component. One installation a namespace: Lease and id counter have fixed names. */ -}}
+{{- define "copr-operator.selector" -}}
+app.kubernetes.io/name: copr-operator
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- /* metadata of an object. root, name; optional: component, namespace ("": none), labels, annotations. */ -}}
+{{- define "copr-operator.metadata" -}}
+{{- $root := .root -}}
+name: {{ .name }}
+{{- $namespace := hasKey . "namespace" | ternary .namespace $root.Release.Namespace }}
+{{- with $namespace }}
+namespace: {{ . }}
+{{- end }}
+labels:
+  app.kubernetes.io/name: copr-operator
+  {{- with .component }}
+  app.kubernetes.io/component: {{ . }}
+  {{- end }}
+  app.kubernetes.io/instance: {{ $root.Release.Name }}
+  app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+  helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+  {{- with merge (dict) (.labels | default dict) $root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (.annotations | default dict) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "copr-operator.image" -}}
+{{- $image := .image -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Name of a component's ServiceAccount: root, component. */ -}}
+{{- define "copr-operator.serviceAccount" -}}
+{{- $account := (index .root.Values .component).serviceAccount -}}
+{{- default (printf "%s-%s" (include "copr-operator.fullname" .root) .component) $account.name -}}
+{{- end -}}
+
+{{- define "copr-operator.backendURL" -}}
+{{ ternary "https" "http" (ne .Values.backend.tls.secretName "") }}://{{ .Values.backend.service.name }}.{{ .Release.Namespace }}.svc:{{ .Values.backend.service.port }}
+{{- end -}}
+
+{{- /* How people reach a component: root, component, given. By what is exposed, else by the Service. */ -}}
+{{- define "copr-operator.publicURL" -}}
+{{- $values := index .root.Values .component -}}
+{{- if .given -}}
+{{- .given -}}
+{{- else if $values.ingress.enabled -}}
+{{ ternary "https" "http" (ne $values.ingress.tlsSecretName "") }}://{{ $values.ingress.host }}
+{{- else if and $values.httpRoute.enabled $values.httpRoute.hostnames -}}
+https://{{ first $values.httpRoute.hostnames }}
+{{- else if eq .component "backend" -}}
+{{ include "copr-operator.backendURL" .root }}
+{{- else -}}
+http://{{ $values.service.name }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port }}
+{{- end -}}
+{{- end -}}
+{{- define "copr-operator.resultsURL" -}}
+{{ include "copr-operator.publicURL" (dict "root" . "component" "backend" "given" .Values.backend.resultsURL) }}
+{{- end -}}
+{{- define "copr-operator.frontendURL" -}}
+{{ include "copr-operator.publicURL" (dict "root" . "component" "frontend" "given" .Values.frontend.url) }}
+{{- end -}}
+
+{{- /* A value as the text of an environment variable: big numbers without an exponent. */ -}}
+{{- define "copr-operator.text" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
+{{- end -}}
+
+{{- /* `settings` of a component as variables: prefix, settings. */ -}}
+{{- define "copr-operator.settings" -}}
+{{- range $name, $value := .settings }}
+{{ $.prefix }}{{ $name | snakecase | upper }}: {{ include "copr-operator.text" $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- /* What --build-pods gets: what is given, and the proxies as the environment of build pods. */ -}}
+{{- define "copr-operator.buildPods" -}}
+{{- $pods := dict -}}
+{{- range $name, $value := omit .Values.buildPods "sourceCPURequest" "env" -}}
+{{- if $value }}{{ $_ := set $pods $name $value }}{{ end -}}
+{{- end -}}
+{{- $env := dict -}}
+{{- range $scheme := list "http" "https" -}}
+{{- with index $.Values.proxy $scheme -}}
+{{- $_ := set $env (printf "%s_proxy" $scheme) . -}}
+{{- $_ := set $env (printf "%s_PROXY" ($scheme | upper)) . -}}
+{{- end -}}
+{{- end -}}
+{{- if $env -}}
+{{- $none := list "localhost" "127.0.0.1" ".svc" ".cluster.local" -}}
+{{- with .Values.proxy.noProxy }}{{ $none = append $none . }}{{ end -}}
+{{- $_ := set $env "no_proxy" (join "," $none) -}}
+{{- $_ := set $env "NO_PROXY" (join "," $none) -}}
+{{- end -}}
+{{- with merge (dict) .Values.buildPods.env $env }}{{ $_ := set $pods "env" . }}{{ end -}}
+{{- toJson $pods -}}
+{{- end -}}

@@ -1,0 +1,38 @@
+{{- /* Pod spec of a hook: root, account, args (list), env (list). */ -}}
+{{- define "copr-operator.hookPod" -}}
+restartPolicy: Never
+enableServiceLinks: false
+serviceAccountName: {{ .account }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
+{{- with index $.root.Values.controller $field }}
+{{ $field }}: {{ toJson . }}
+{{- end }}
+{{- end }}
+containers:
+  - name: hook
+    image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) }}
+    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+    args:
+      {{- toYaml .args | nindent 6 }}
+    {{- with .env }}
+    env:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    resources:
+      requests:
+        cpu: 50m
+        memory: 96Mi
+      limits:
+        memory: 256Mi
+    {{- include "copr-operator.restricted" . | nindent 4 }}
+{{- end -}}

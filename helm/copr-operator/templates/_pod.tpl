@@ -1,0 +1,124 @@
+{{- /* The pod template's metadata: root, component, checksum of its settings. */ -}}
+{{- define "copr-operator.podMetadata" -}}
+{{- $values := index .root.Values .component -}}
+labels:
+  {{- include "copr-operator.selector" . | nindent 2 }}
+  {{- with merge (dict) $values.podLabels .root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  copr-operator.dev/settings-checksum: {{ .settings | sha256sum }}
+  {{- with $values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- /* What all components' pods have in common: root, component, grace, fsGroup (bool). */ -}}
+{{- define "copr-operator.podCommon" -}}
+{{- $values := index .root.Values .component -}}
+# A Service's variables (COPR_BACKEND_PORT=tcp://...) would be taken for settings.
+enableServiceLinks: false
+serviceAccountName: {{ include "copr-operator.serviceAccount" . }}
+terminationGracePeriodSeconds: {{ .grace }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  {{- if .fsGroup }}
+  fsGroup: 65532
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
+{{- with index $values $field }}
+{{ $field }}: {{ toJson . }}
+{{- end }}
+{{- end }}
+{{- with $values.topologySpreadConstraints | default .spread }}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* A container of a component, without its ports, volumeMounts and lifecycle: root, component, ready (period). */ -}}
+{{- define "copr-operator.container" -}}
+{{- $values := index .root.Values .component -}}
+name: {{ .component }}
+image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+args:
+  - {{ .component }}
+  {{- with $values.extraArgs }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+envFrom:
+  - configMapRef:
+      name: {{ include "copr-operator.fullname" .root }}-{{ .component }}-settings
+{{- with $values.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+ports:
+  - name: http
+    containerPort: 8080
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: http
+    {{- with .scheme }}
+    scheme: {{ . }}
+    {{- end }}
+  initialDelaySeconds: 10
+  periodSeconds: 15
+  timeoutSeconds: 5
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: http
+    {{- with .scheme }}
+    scheme: {{ . }}
+    {{- end }}
+  periodSeconds: {{ .ready }}
+  timeoutSeconds: 5
+resources:
+  {{- toYaml $values.resources | nindent 2 }}
+{{ include "copr-operator.restricted" . }}
+{{- end -}}
+
+{{- define "copr-operator.restricted" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
+{{- /* The pod's token for the backend, by which controller and frontend say who they are. */ -}}
+{{- define "copr-operator.backendTokenVolume" -}}
+- name: backend-token
+  projected:
+    sources:
+      - serviceAccountToken:
+          audience: copr-backend
+          expirationSeconds: 3600
+          path: token
+{{- if .Values.backend.tls.caConfigMap }}
+- name: backend-ca
+  configMap:
+    name: {{ .Values.backend.tls.caConfigMap }}
+{{- end }}
+{{- end -}}
+{{- define "copr-operator.backendTokenMount" -}}
+- name: backend-token
+  mountPath: /var/run/secrets/copr-backend
+  readOnly: true
+{{- if .Values.backend.tls.caConfigMap }}
+- name: backend-ca
+  mountPath: /etc/copr-backend
+  readOnly: true
+{{- end }}
+{{- end -}}
