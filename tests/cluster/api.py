@@ -13,7 +13,19 @@ from tests.cluster.local import Report
 from tests.cluster.providers import Provider
 from tests.cluster.supervisor import PartStatus, Supervisor
 
-__all__ = ["CONTROL_PLANE", "NODE", "PROFILES", "Cluster", "ClusterError", "cluster", "down", "load", "tool", "up"]
+__all__ = [
+    "CONTROL_PLANE",
+    "NODE",
+    "PROFILES",
+    "Cluster",
+    "ClusterError",
+    "Provider",
+    "cluster",
+    "down",
+    "load",
+    "tool",
+    "up",
+]
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def install(report: Report = print) -> Installation:
     """Brings up the cluster and the operator of this working tree on it. What is there already is kept."""
     cluster = clusters.up(clusters.NODE, report=report)
     references = images.image_refs()
-    _load_images(cluster, references, report)
+    load_images(cluster, report)
     installation = Installation(cluster)
     _prepare_store(installation)
     report("installing the operator")
@@ -88,11 +88,11 @@ def _crd_names() -> list[str]:
     return [f"customresourcedefinition/{kind.plural}.{GROUP}" for kind in KINDS]
 
 
-def _load_images(cluster: clusters.Cluster, references: dict[str, str], report: Report) -> None:
+def load_images(cluster: clusters.Cluster, report: Report = print) -> None:
     """Loads what the cluster does not have yet; the list of loaded references lives as long as the cluster's images."""
     marker = cluster.home / "loaded-images.json"
     loaded = set(json.loads(marker.read_text())) if marker.exists() else set()
-    for short, reference in references.items():
+    for short, reference in images.image_refs().items():
         if reference in loaded:
             continue
         report(f"building image {short}")

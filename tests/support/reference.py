@@ -9,10 +9,14 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from copr_operator.api.crd import GROUP
 from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
 from copr_operator.core.reasons import FAILURES, WAITS
+from tests.support import chart_values
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCS = REPOSITORY / "docs"
+CRDS = REPOSITORY / "crds"
 
 
 def settings_table(model: type[BaseModel], prefix: str) -> str:
@@ -38,8 +42,15 @@ def waits_table() -> str:
     return "\n".join([*rows, *(f"| {name} | {meaning} |" for name, meaning in sorted(WAITS.items()))])
 
 
+def chart_files() -> dict[Path, str]:
+    """The chart's generated files: the schema of its values, and copies of the CRDs (helm reads no file outside)."""
+    crds = {chart_values.CHART / "files/crds" / path.name: path.read_text() for path in CRDS.glob(f"{GROUP}_*.yaml")}
+    return crds | {chart_values.CHART / "values.schema.json": chart_values.schema_text()}
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "backend settings": lambda: settings_table(BackendSettings, ENV_PREFIX),
+    "chart values": chart_values.table,
     "failures": failures_table,
     "waits": waits_table,
 }
@@ -56,9 +67,12 @@ def renewed(text: str) -> str:
 
 def pages() -> list[Path]:
     """All pages that have generated parts."""
-    return [page for page in sorted(DOCS.glob("*.md")) if "<!-- generated: " in page.read_text()]
+    found = [*sorted(DOCS.glob("*.md")), chart_values.CHART / "README.md"]
+    return [page for page in found if "<!-- generated: " in page.read_text()]
 
 
 if __name__ == "__main__":
     for page in pages():
         page.write_text(renewed(page.read_text()))
+    for file, text in chart_files().items():
+        file.write_text(text)

@@ -48,7 +48,9 @@ def test_a_setting_that_is_not_given_leaves_no_field() -> None:
 @pytest.mark.parametrize("step", [SRC, D12])
 def test_placement_is_put_into_the_pods_of_every_step(step: str) -> None:
     tolerations = [{"key": "builds", "operator": "Exists", "effect": "NoSchedule"}]
-    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    affinity: dict[str, Any] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    }
     spec = template(
         step, nodeSelector={"pool": "builds"}, tolerations=tolerations, affinity=affinity,
         priorityClassName="low", runtimeClassName="kata", imagePullSecrets=["registry"],

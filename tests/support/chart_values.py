@@ -1,0 +1,229 @@
+"""values.yaml of the chart, read with its comments: from them come values.schema.json and the README's table.
+
+Above a value stand `# -- what it is`, continued by further comment lines, and if the type of the default does not say
+enough, `# @schema {...}`: JSON schema that is put over what the default gives. A map without a `# --` comment is a
+group of values; strict, so that helm refuses what is spelled wrong.
+"""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.crd import structural
+from copr_operator.backend.settings import BackendSettings
+
+CHART = Path(__file__).resolve().parents[2] / "helm/copr-operator"
+TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "null": "null", "seq": "array"}
+OWNED = frozenset({"root", "host", "port", "tls_cert", "tls_key", "controller", "audience", "scratch", "spool"})
+"""Settings of backend and frontend that the chart decides itself."""
+FRONTEND_OWNED = OWNED | {
+    "namespace", "watch", "backend_url", "results_url", "frontend_url", "backend_token_file", "backend_ca_file",
+}  # fmt: skip
+
+_OBJECT = {"type": "object"}
+_STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
+_NAMED = {
+    "type": "array",
+    "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "minLength": 1}}},
+}
+_QUANTITY = {"type": ["string", "integer", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i?)?$"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value that can be set."""
+
+    path: str
+    """Keys from the top, joined by dots."""
+    default: Any
+    description: str
+    schema: dict[str, Any]
+    """What `# @schema` says."""
+
+
+def values(text: str | None = None) -> list[Value]:
+    """All values of values.yaml in its order. Raises ValueError for one without a description."""
+    text = (CHART / "values.yaml").read_text() if text is None else text
+    node = yaml.compose(text, yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError("the values are no map")
+    return list(_values(node, text.splitlines(), ""))
+
+
+def _values(node: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Value]:
+    for key, value in node.value:
+        path = f"{prefix}{key.value}"
+        description, schema = _comment(lines, key.start_mark.line)
+        if description is not None:
+            default = yaml.safe_load(yaml.serialize(value))
+            yield Value(path, default, description, schema)
+        elif isinstance(value, yaml.MappingNode) and value.value:
+            yield from _values(value, lines, f"{path}.")
+        else:
+            raise ValueError(f"{path} has no `# --` comment")
+
+
+def _comment(lines: list[str], line: int) -> tuple[str | None, dict[str, Any]]:
+    """Description and schema of the comment right above a line."""
+    first = line
+    while first > 0 and lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    words: list[str] | None = None
+    schema: dict[str, Any] = {}
+    for text in (one.strip().removeprefix("#").strip() for one in lines[first:line]):
+        if text.startswith("-- "):
+            words = [text.removeprefix("-- ")]
+        elif text.startswith("@schema "):
+            schema = json.loads(text.removeprefix("@schema "))
+        elif words is not None:
+            words.append(text)
+    return (None if words is None else " ".join(words)), schema
+
+
+def schema() -> dict[str, Any]:
+    """values.schema.json."""
+    top: dict[str, Any] = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Values of copr-operator's chart",
+        **_group(),
+        "$defs": _definitions(),
+    }
+    for value in values():
+        *groups, name = value.path.split(".")
+        place = top
+        for group in groups:
+            place = place["properties"].setdefault(group, _group())
+        place["properties"][name] = {"description": value.description, **(_of_default(value) | value.schema)}
+    top["properties"]["global"] = {"type": "object", "description": "Helm's own: values of a parent chart."}
+    return top
+
+
+def _group() -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+def _of_default(value: Value) -> dict[str, Any]:
+    if "$ref" in value.schema:
+        return {}
+    tag = type(value.default).__name__
+    if tag not in TYPES:
+        raise ValueError(f"{value.path}: a default of type {tag} needs an @schema")
+    return {"type": TYPES[tag]}
+
+
+def _definitions() -> dict[str, Any]:
+    chroot = _camel(structural(ChrootSpec, "A CoprChroot's spec."))
+    toleration = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "key": {"type": "string"},
+            "operator": {"enum": ["Exists", "Equal", "Lt", "Gt"]},
+            "value": {"type": "string"},
+            "effect": {"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]},
+            "tolerationSeconds": {"type": "integer"},
+        },
+    }
+    quantities = {"type": "object", "additionalProperties": {"$ref": "#/$defs/quantity"}}
+    resources = {"requests": quantities, "limits": quantities, "claims": _NAMED}
+    priority = {
+        "name": {"type": "string", "minLength": 1},
+        "value": {"type": "integer", "maximum": 1000000000},
+        "description": {"type": "string"},
+        "preemptionPolicy": {"enum": ["PreemptLowerPriority", "Never"]},
+    }
+    return {
+        "object": _OBJECT,
+        "objects": {"type": "array", "items": _OBJECT},
+        "strings": _STRINGS,
+        "stringList": {"type": "array", "items": {"type": "string"}},
+        "namedObjects": _NAMED,
+        "namespaces": {
+            "type": "array",
+            "uniqueItems": True,
+            "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"},
+        },
+        "quantity": _QUANTITY,
+        "duration": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"},
+        "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
+        "url": {"type": "string", "pattern": "^(https?://[!-~]*[^/])?$"},
+        "tolerations": {"type": "array", "items": toleration},
+        "resources": {"type": "object", "additionalProperties": False, "properties": resources},
+        "chroots": {"type": "array", "items": chroot},
+        "priorityClasses": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name", "value"],
+                "properties": priority,
+            },
+        },
+        "extraObjects": {
+            "type": "array",
+            "items": {"type": ["object", "string"], "required": ["apiVersion", "kind", "metadata"]},
+        },
+        "backendSettings": settings_schema(BackendSettings, OWNED),
+        "frontendSettings": _frontend_settings(),
+    }
+
+
+def _frontend_settings() -> dict[str, Any]:
+    name = "copr_operator.frontend"  # arrives with its branch; then: a plain import above
+    if importlib.util.find_spec(name) is None:
+        return _group()
+    settings: type[BaseModel] = importlib.import_module(f"{name}.settings").FrontendSettings
+    return settings_schema(settings, FRONTEND_OWNED)
+
+
+def settings_schema(model: type[BaseModel], owned: frozenset[str]) -> dict[str, Any]:
+    """Settings of a process that the chart does not decide itself, by their names in camel case."""
+    properties = model.model_json_schema().get("properties", {})
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            camel(name): {key: part for key, part in field.items() if key not in ("title", "default")}
+            for name, field in properties.items()
+            if name not in owned
+        },
+    }
+
+
+def camel(name: str) -> str:
+    """`max_file_bytes` -> `maxFileBytes`."""
+    first, *others = name.split("_")
+    return first + "".join(part.capitalize() for part in others)
+
+
+def _camel(node: dict[str, Any]) -> dict[str, Any]:
+    """A structural schema as helm reads it: strict, without Kubernetes' extensions."""
+    node = {key: value for key, value in node.items() if not key.startswith("x-kubernetes-")}
+    if "properties" in node:
+        node["properties"] = {name: _camel(part) for name, part in node["properties"].items()}
+        node["additionalProperties"] = False
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            node[key] = _camel(node[key])
+    return node
+
+
+def table() -> str:
+    """The README's table of values."""
+    rows = ["| value | default | what |", "|---|---|---|"]
+    for value in values():
+        default = json.dumps(value.default)
+        rows.append(f"| `{value.path}` | `{default}` | {value.description.replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
+
+
+def schema_text() -> str:
+    """What values.schema.json holds."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
