@@ -20,7 +20,7 @@ from copr_operator.api.crd import structural
 from copr_operator.backend.settings import BackendSettings
 
 CHART = Path(__file__).resolve().parents[2] / "helm/copr-operator"
-TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "null": "null", "seq": "array"}
+TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "NoneType": "null", "list": "array"}
 OWNED = frozenset({"root", "host", "port", "tls_cert", "tls_key", "controller", "audience", "scratch", "spool"})
 """Settings of backend and frontend that the chart decides itself."""
 FRONTEND_OWNED = OWNED | {
