@@ -38,8 +38,9 @@ debian-packages:
 			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl >/dev/null; \
 	fi
 
-test: setup debian-packages lint ## Everything: lint, unit, model, integration against a real API server, builds on a real node
+test: setup debian-packages lint ## Everything: lint, unit, chart, model, integration against a real API server, builds on a real node
 	@$(PYTEST) tests/unit --timeout 20
+	@$(PYTEST) tests/chart
 	@$(PYTEST) tests/model
 	@$(PYTEST) tests/integration
 	@$(PYTEST) tests/e2e
@@ -58,7 +59,7 @@ lint: setup ## ruff, mypy, import-linter, generated files
 	@.venv/bin/mypy tests
 	@.venv/bin/lint-imports --no-logo
 
-generate: setup ## Write the CRDs and the tables of the docs from the models
+generate: setup ## Write the CRDs, the chart's schema and the tables of the docs from the models
 	@$(PYTHON) -m copr_operator.api.crd crds
 	@$(PYTHON) -m tests.support.reference
 

@@ -130,6 +130,8 @@ def test_a_release_is_upgraded_while_a_build_runs_and_its_results_outlive_it(
     assert finalizers(release) == ["copr-operator.dev/results"] * 2
 
     release.helm("uninstall", RELEASE, "--wait", "--timeout", "2m")
+    # helm waits for what it has made, not for the pods of that.
+    release.kubectl("wait", "pods", "--all", "-n", NAMESPACE, "--for=delete", "--timeout=90s")
     assert release.get("all", "-n", NAMESPACE)["items"] == []
     assert [one["metadata"]["name"] for one in release.get("pvc", "-n", NAMESPACE)["items"]] == [
         "results-copr-operator-backend-0"

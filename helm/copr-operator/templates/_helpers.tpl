@@ -60,7 +60,7 @@ annotations:
 {{- end -}}
 
 {{- define "copr-operator.backendURL" -}}
-{{ ternary "https" "http" (ne .Values.backend.tls.secretName "") }}://{{ .Values.backend.service.name }}.{{ .Release.Namespace }}.svc:{{ .Values.backend.service.port }}
+{{ ternary "https" "http" (ne .Values.backend.tls.secretName "") }}://{{ .Values.backend.service.name }}.{{ .Release.Namespace }}.svc:{{ .Values.backend.service.port | int }}
 {{- end -}}
 
 {{- /* How people reach a component: root, component, given. By what is exposed, else by the Service. */ -}}
@@ -75,7 +75,7 @@ https://{{ first $values.httpRoute.hostnames }}
 {{- else if eq .component "backend" -}}
 {{ include "copr-operator.backendURL" .root }}
 {{- else -}}
-http://{{ $values.service.name }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port }}
+http://{{ $values.service.name }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port | int }}
 {{- end -}}
 {{- end -}}
 {{- define "copr-operator.resultsURL" -}}

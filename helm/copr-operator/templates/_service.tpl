@@ -9,9 +9,9 @@ spec:
     {{- include "copr-operator.selector" . | nindent 4 }}
   ports:
     - name: http
-      port: {{ $service.port }}
+      port: {{ $service.port | int }}
       targetPort: http
       {{- with $service.nodePort }}
-      nodePort: {{ . }}
+      nodePort: {{ . | int }}
       {{- end }}
 {{- end -}}

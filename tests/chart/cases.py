@@ -1,0 +1,280 @@
+"""Every value of the chart: what it is set to, where that shows, and what shows there."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chart.objects import Objects
+
+Find = Callable[[Objects], Any]
+DIGEST = "sha256:" + "a" * 64
+CHROOT = {"name": "debian-12-x86_64", "image": "chroot:1", "arch": "x86_64"}
+TOLERATIONS = [{"key": "pool", "operator": "Exists"}]
+AFFINITY = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+SPREAD = [{"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`find` finds `shows` when the value at `path` is `value`, beside the values `beside`; and else does not."""
+
+    path: str
+    value: Any
+    find: Find
+    shows: Any
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def case(path: str, value: Any, find: Find, shows: Any = ..., **beside: Any) -> Case:
+    """A value that shows as it is, unless `shows` says otherwise. `beside`: paths with `__` for dots."""
+    return Case(
+        path, value, find, value if shows is ... else shows, {k.replace("__", "."): v for k, v in beside.items()}
+    )
+
+
+def by_name(name: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Finds the member of that name."""
+
+    def find(members: list[dict[str, Any]]) -> dict[str, Any]:
+        return next((one for one in members if one["name"] == name), {})
+
+    return find
+
+
+def metadata(kind: str, name: str) -> Find:
+    return lambda objects: objects.find(kind, name)["metadata"]
+
+
+def part(find: Find, *keys: Any) -> Find:
+    """What is at `keys` below what `find` finds."""
+
+    def deeper(objects: Objects) -> Any:
+        place = find(objects)
+        for key in keys:
+            place = place[key]
+        return place
+
+    return deeper
+
+
+def kind_exists(kind: str, name: str) -> Find:
+    return lambda objects: name in objects.names(kind)
+
+
+def pod_cases(component: str) -> list[Case]:
+    """The values that every component has."""
+
+    def pod(objects: Objects) -> Any:
+        return objects.pod(component)
+
+    def container(objects: Objects) -> Any:
+        return objects.container(component)
+
+    def template(objects: Objects) -> Any:
+        return objects.template(component)["metadata"]
+
+    account = f"copr-operator-{component}"
+    extra = by_name("extra")
+    return [
+        case(f"{component}.{path}", value, find, shows)
+        for path, value, find, shows in (
+            ("logLevel", "debug", lambda o: o.settings(component)[f"COPR_{component.upper()}_LOG_LEVEL"], ...),
+            ("resources", {"requests": {"cpu": "9m"}}, part(container, "resources", "requests", "cpu"), "9m"),
+            ("nodeSelector", {"pool": "a"}, part(pod, "nodeSelector"), ...),
+            ("tolerations", TOLERATIONS, part(pod, "tolerations"), ...),
+            ("affinity", AFFINITY, part(pod, "affinity"), ...),
+            ("topologySpreadConstraints", SPREAD, part(pod, "topologySpreadConstraints"), ...),
+            ("priorityClassName", "high", part(pod, "priorityClassName"), ...),
+            ("runtimeClassName", "kata", part(pod, "runtimeClassName"), ...),
+            ("extraEnv", [{"name": "A", "value": "b"}], part(container, "env"), ...),
+            ("extraArgs", ["--x=y"], lambda o: o.container(component)["args"], [component, "--x=y"]),
+            ("extraVolumes", [{"name": "extra", "emptyDir": {}}], lambda o: extra(o.pod(component)["volumes"]),
+             {"name": "extra", "emptyDir": {}}),
+            ("extraVolumeMounts", [{"name": "extra", "mountPath": "/x"}],
+             lambda o: extra(o.container(component)["volumeMounts"]), {"name": "extra", "mountPath": "/x"}),
+            ("podLabels", {"team": "a"}, part(template, "labels", "team"), "a"),
+            ("podAnnotations", {"note": "a"}, part(template, "annotations", "note"), "a"),
+            ("serviceAccount.create", False, kind_exists("ServiceAccount", account), False),
+            ("serviceAccount.name", "own", part(pod, "serviceAccountName"), ...),
+            ("serviceAccount.annotations", {"role": "a"},
+             part(metadata("ServiceAccount", account), "annotations", "role"), "a"),
+        )
+    ]  # fmt: skip
+
+
+def service_cases(component: str, url: str, settings: str) -> list[Case]:
+    """Service, Ingress and HTTPRoute of a component; `url` is the setting that says how people reach it."""
+    name = f"copr-operator-{component}"
+
+    def service(objects: Objects) -> Any:
+        return objects.find("Service", f"copr-{component}")
+
+    def public(objects: Objects) -> Any:
+        return objects.settings(settings)[url]
+
+    def port(objects: Objects) -> Any:
+        return service(objects)["spec"]["ports"][0]
+
+    ingress = part(lambda o: o.find("Ingress", name), "spec")
+    route = part(lambda o: o.find("HTTPRoute", name), "spec")
+    exposed = {f"{component}.ingress.enabled": True, f"{component}.ingress.host": "copr.example"}
+    routed = {f"{component}.httpRoute.enabled": True, f"{component}.httpRoute.parentRefs": [{"name": "gateway"}]}
+    return [
+        case(f"{component}.service.name", "other", part(lambda o: o.find("Service", "other"), "spec", "ports", 0, "port"), 8080),
+        case(f"{component}.service.type", "LoadBalancer", part(service, "spec", "type")),
+        case(f"{component}.service.port", 80, part(port, "port")),
+        Case(f"{component}.service.nodePort", 30001, part(port, "nodePort"), 30001, {f"{component}.service.type": "NodePort"}),
+        case(f"{component}.service.annotations", {"a": "b"}, part(service, "metadata", "annotations"), {"a": "b"}),
+        Case(f"{component}.ingress.enabled", True, public, "http://copr.example", exposed),
+        Case(f"{component}.ingress.host", "a.example", part(ingress, "rules", 0, "host"), "a.example", exposed),
+        Case(f"{component}.ingress.className", "nginx", part(ingress, "ingressClassName"), "nginx", exposed),
+        Case(f"{component}.ingress.annotations", {"a": "b"}, part(metadata("Ingress", name), "annotations"), {"a": "b"}, exposed),
+        Case(f"{component}.ingress.tlsSecretName", "cert", part(ingress, "tls"),
+             [{"secretName": "cert", "hosts": ["copr.example"]}], exposed),
+        Case(f"{component}.httpRoute.enabled", True, part(route, "rules", 0, "backendRefs"),
+             [{"name": f"copr-{component}", "port": 8080}], routed),
+        Case(f"{component}.httpRoute.parentRefs", [{"name": "b"}], part(route, "parentRefs"), [{"name": "b"}], routed),
+        Case(f"{component}.httpRoute.annotations", {"a": "b"}, part(metadata("HTTPRoute", name), "annotations"), {"a": "b"}, routed),
+        Case(f"{component}.httpRoute.hostnames", ["a.example"], public, "https://a.example", routed),
+    ]  # fmt: skip
+
+
+def claim(*keys: Any) -> Find:
+    return lambda o: part(lambda o: o.workload("backend")["spec"]["volumeClaimTemplates"][0], *keys)(o)
+
+
+def controller(name: str) -> Find:
+    return lambda o: o.settings("controller")[f"COPR_CONTROLLER_{name}"]
+
+
+def build_pods(name: str) -> Find:
+    return lambda o: o.build_pods()[name]
+
+
+def subject_namespaces(objects: Objects) -> set[str | None]:
+    """Where the controller has rights over builds: None for the whole cluster."""
+    return {
+        one["metadata"].get("namespace")
+        for one in objects.all
+        if one["kind"].endswith("RoleBinding") and one["metadata"]["name"].startswith("copr-operator-controller")
+    }
+
+
+def monitor(kind: str) -> Find:
+    return lambda o: o.find(kind, "copr-operator")
+
+
+def smoke(objects: Objects) -> list[str]:
+    arguments: list[str] = objects.find("Pod", "copr-operator-test")["spec"]["containers"][0]["args"]
+    return arguments
+
+
+def follows(find: Callable[[Objects], list[str]], option: str) -> Find:
+    """The argument after an option."""
+    return lambda o: find(o)[find(o).index(option) + 1]
+
+
+def drain(objects: Objects) -> Any:
+    return objects.find("Job", "copr-operator-drain")["spec"]
+
+
+def project(objects: Objects) -> Any:
+    (found,) = (one for one in objects.all if one["kind"] == "CoprProject")
+    return found
+
+
+OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": {"a": "b"}}
+BACKEND_PORT = "COPR_BACKEND_MAX_FILE_BYTES"
+
+CASES: tuple[Case, ...] = (
+    case("nameOverride", "x", lambda o: "copr-operator-x-controller" in o.names("Deployment"), True),
+    case("fullnameOverride", "x", kind_exists("Deployment", "x-controller"), True),
+    case("commonLabels", {"a": "b"}, part(metadata("Service", "copr-backend"), "labels", "a"), "b"),
+    case("commonAnnotations", {"a": "b"}, part(metadata("Service", "copr-backend"), "annotations", "a"), "b"),
+    case("watchNamespaces", ["a", "b"], subject_namespaces, {"a", "b", "copr-operator", None}),
+    case("watchNamespaces", ["a", "b"], controller("WATCH"), "a b"),
+    case("image.repository", "r/o", lambda o: o.container("backend")["image"], "r/o:0.1.0"),
+    case("image.tag", "7", controller("OPERATOR_IMAGE"), "copr-operator/operator:7"),
+    case("image.digest", DIGEST, lambda o: o.container("controller")["image"], f"copr-operator/operator@{DIGEST}"),
+    case("image.pullPolicy", "Always", controller("IMAGE_PULL_POLICY")),
+    case("image.pullPolicy", "Never", lambda o: o.container("frontend")["imagePullPolicy"]),
+    case("sourceImage.repository", "r/s", controller("SOURCE_IMAGE"), "r/s:0.1.0"),
+    case("sourceImage.tag", "7", controller("SOURCE_IMAGE"), "copr-operator/source:7"),
+    case("sourceImage.digest", DIGEST, controller("SOURCE_IMAGE"), f"copr-operator/source@{DIGEST}"),
+    case("imagePullSecrets", [{"name": "s"}], lambda o: [spec.get("imagePullSecrets") for spec in o.pod_specs().values()],
+         [[{"name": "s"}]] * 5, chroots=[CHROOT]),
+    case("crds.enabled", False, lambda o: o.names("CustomResourceDefinition"), set()),
+    case("crds.keep", False, lambda o: "annotations" in o.find("CustomResourceDefinition", "coprbuilds.copr-operator.dev")["metadata"]),
+    case("rbac.create", False, lambda o: o.names("ClusterRoleBinding"), {"copr-operator-drain"}),
+    case("rbac.aggregate", False, kind_exists("ClusterRole", "copr-operator-view")),
+    case("proxy.http", "http://p:1", lambda o: o.build_pods()["env"]["http_proxy"]),
+    case("proxy.https", "http://p:1", lambda o: o.build_pods()["env"]["HTTPS_PROXY"]),
+    case("proxy.noProxy", "a.example", lambda o: o.build_pods()["env"]["no_proxy"],
+         "localhost,127.0.0.1,.svc,.cluster.local,a.example", proxy__http="http://p:1"),
+    case("controller.replicas", 2, lambda o: o.workload("controller")["spec"]["replicas"]),
+    case("controller.workers", 3, controller("WORKERS"), "3"),
+    case("controller.resyncSeconds", 1000000, controller("RESYNC_SECONDS"), "1000000"),
+    *pod_cases("controller"),
+    *pod_cases("backend"),
+    *pod_cases("frontend"),
+    *service_cases("backend", "COPR_CONTROLLER_RESULTS_URL", "controller"),
+    *service_cases("frontend", "COPR_FRONTEND_FRONTEND_URL", "frontend"),
+    case("backend.resultsURL", "https://r.example", controller("RESULTS_URL")),
+    case("backend.settings", {"maxFileBytes": 4294967296}, lambda o: o.settings("backend")[BACKEND_PORT], "4294967296"),
+    case("backend.persistence.size", "1Ti", claim("spec", "resources", "requests", "storage")),
+    case("backend.persistence.storageClass", "", claim("spec", "storageClassName")),
+    case("backend.persistence.volumeName", "v", claim("spec", "volumeName")),
+    case("backend.persistence.existingClaim", "c", lambda o: by_name("results")(o.pod("backend")["volumes"]),
+         {"name": "results", "persistentVolumeClaim": {"claimName": "c"}}),
+    case("backend.persistence.accessModes", ["ReadWriteOncePod"], claim("spec", "accessModes")),
+    case("backend.persistence.annotations", {"a": "b"}, claim("metadata", "annotations")),
+    case("backend.tls.secretName", "t", controller("BACKEND_URL"), "https://copr-backend.copr-operator.svc:8080"),
+    case("backend.tls.secretName", "t", lambda o: o.container("backend")["readinessProbe"]["httpGet"].get("scheme"), "HTTPS"),
+    case("backend.tls.caConfigMap", "ca", controller("BACKEND_CA_CONFIG_MAP")),
+    case("frontend.enabled", False, lambda o: "copr-frontend" in o.names("Service")),
+    case("frontend.replicas", 1, kind_exists("PodDisruptionBudget", "copr-operator-frontend"), False),
+    case("frontend.url", "https://f.example", lambda o: o.settings("frontend")["COPR_FRONTEND_FRONTEND_URL"]),
+    case("buildPods.sourceCPURequest", "9m", controller("SOURCE_CPU_REQUEST")),
+    case("buildPods.nodeSelector", {"a": "b"}, build_pods("nodeSelector")),
+    case("buildPods.tolerations", TOLERATIONS, build_pods("tolerations")),
+    case("buildPods.affinity", AFFINITY, build_pods("affinity")),
+    case("buildPods.priorityClassName", "low", build_pods("priorityClassName")),
+    case("buildPods.runtimeClassName", "kata", build_pods("runtimeClassName")),
+    case("buildPods.imagePullSecrets", ["s"], build_pods("imagePullSecrets")),
+    case("buildPods.labels", {"a": "b"}, build_pods("labels")),
+    case("buildPods.annotations", {"a": "b"}, build_pods("annotations")),
+    case("buildPods.env", {"http_proxy": "own"}, build_pods("env"),
+         {"http_proxy": "own", "HTTP_PROXY": "http://p:1", "no_proxy": "localhost,127.0.0.1,.svc,.cluster.local",
+          "NO_PROXY": "localhost,127.0.0.1,.svc,.cluster.local"}, proxy__http="http://p:1"),
+    case("buildPods.caConfigMap", "ca", build_pods("caConfigMap")),
+    case("chroots", [CHROOT], lambda o: o.find("CoprChroot", "debian-12-x86-64")["spec"], CHROOT),
+    case("demo.enabled", True, part(project, "spec", "chroots"), [{"name": CHROOT["name"]}], chroots=[CHROOT]),
+    case("demo.namespace", "n", part(project, "metadata", "namespace"), demo__enabled=True),
+    case("demo.owner", "o", part(project, "spec", "owner"), demo__enabled=True),
+    case("demo.name", "m", part(project, "spec", "name"), demo__enabled=True),
+    case("demo.chroots", ["c"], part(project, "spec", "chroots"), [{"name": "c"}], demo__enabled=True),
+    case("priorityClasses", [{"name": "p", "value": 10000000}], lambda o: o.find("PriorityClass", "p")["value"], 10000000),
+    case("podDisruptionBudget.enabled", False, kind_exists("PodDisruptionBudget", "copr-operator-frontend")),
+    *(
+        case(f"metrics.{name}.{value}", given, find, shows, **({} if value == "enabled" else {f"metrics__{name}__enabled": True}))
+        for name, kind, endpoints in (
+            ("serviceMonitor", "ServiceMonitor", "endpoints"), ("podMonitor", "PodMonitor", "podMetricsEndpoints")
+        )
+        for value, given, find, shows in (
+            ("enabled", True, kind_exists(kind, "copr-operator"), True),
+            ("labels", {"a": "b"}, part(monitor(kind), "metadata", "labels", "a"), "b"),
+            ("interval", "9s", part(monitor(kind), "spec", endpoints, 0, "interval"), "9s"),
+        )
+    ),
+    case("uninstall.drain", False, kind_exists("Job", "copr-operator-drain")),
+    case("uninstall.patienceSeconds", 9, part(drain, "activeDeadlineSeconds"), 318),
+    case("test.chroot", "c", follows(smoke, "--chroot")),
+    case("test.namespace", "n", follows(smoke, "--namespace"), test__chroot="c"),
+    case("test.limitSeconds", 9, follows(smoke, "--limit"), "9", test__chroot="c"),
+    case("extraObjects", [OBJECT], lambda o: o.find("ConfigMap", "extra", None)["data"], {"a": "b"}),
+    case("extraObjects", ["apiVersion: v1\nkind: Secret\nmetadata: {name: '{{ .Release.Name }}'}"],
+         lambda o: o.names("Secret"), {"copr-operator"}),
+)  # fmt: skip

@@ -1,0 +1,152 @@
+"""The chart's files agree with what they are made from, and with manifests/base."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from copr_operator import __version__
+from copr_operator.api.crd import KINDS, definition
+from tests.chart.objects import rendered
+from tests.cluster import api as clusters
+from tests.support import chart_values
+from tests.support.chart import CHART, HAS_FRONTEND, NAMESPACE, helm
+from tests.support.installation import REPOSITORY
+from tests.support.reference import chart_files
+
+DRAIN = "drain"
+
+
+def test_the_generated_files_are_what_make_generate_writes() -> None:
+    assert {path: path.read_text() for path in chart_files()} == chart_files()
+    assert set((CHART / "files/crds").iterdir()) == {path for path in chart_files() if path.suffix == ".yaml"}
+
+
+def test_every_value_says_what_it_is() -> None:
+    assert [value.path for value in chart_values.values() if len(value.description) < 10] == []
+    with pytest.raises(ValueError, match=r"a\.b has no"):
+        chart_values.values("a:\n  # A plain comment.\n  b: 1\n")
+
+
+def test_helm_lint_has_nothing_to_say_but_that_there_is_no_icon() -> None:
+    said = helm("lint", str(CHART), "--strict")
+    assert re.findall(r"^\[.*", said, re.MULTILINE) == ["[INFO] Chart.yaml: icon is recommended"]
+
+
+def test_the_chart_has_the_version_of_the_operator_and_names_every_kind() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    annotations = chart["annotations"]
+    listed = {crd["kind"] for crd in yaml.safe_load(annotations["artifacthub.io/crds"])}
+    assert listed >= {kind.kind for kind in KINDS if kind.kind != "CoprPackage"}
+    images = {image["image"] for image in yaml.safe_load(annotations["artifacthub.io/images"])}
+    assert images == {f"copr-operator/{name}:{__version__}" for name in ("operator", "source")}
+
+
+def test_the_crds_are_those_of_the_models_and_stay_when_the_release_goes() -> None:
+    for kind in KINDS:
+        crd = rendered().find("CustomResourceDefinition", definition(kind)["metadata"]["name"])
+        assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        assert crd == definition(kind)
+
+
+def kustomized() -> list[dict[str, Any]]:
+    command = [str(clusters.tool("kubectl")), "kustomize", str(REPOSITORY / "manifests/base")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
+
+
+def comparable(objects: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """The objects without the differences that are meant; see test_the_default_is_what_kustomize_makes."""
+    hashed = {
+        one["metadata"]["name"]: re.sub(r"-[a-z0-9]{10}$", "", one["metadata"]["name"])
+        for one in objects
+        if one["kind"] == "ConfigMap"
+    }
+    for one in objects:
+        metadata = one["metadata"]
+        metadata.pop("labels", None)
+        metadata.pop("annotations", None)
+        if one["kind"] == "Namespace" or one["metadata"]["name"].endswith(("-drain", "-view", "-edit")):
+            continue
+        if one["kind"] == "ConfigMap":
+            metadata["name"] = hashed[metadata["name"]]
+            for name in DEFAULTS & set(one["data"]):
+                del one["data"][name]
+        if one["kind"] in ("Deployment", "StatefulSet"):
+            template = one["spec"]["template"]
+            template["metadata"].pop("annotations", None)
+            (container,) = template["spec"]["containers"]
+            container.pop("imagePullPolicy", None)
+            (source,) = container["envFrom"]
+            source["configMapRef"]["name"] = hashed[source["configMapRef"]["name"]]
+        yield (one["kind"], metadata["name"]), one
+
+
+DEFAULTS = {
+    "COPR_CONTROLLER_IMAGE_PULL_POLICY", "COPR_CONTROLLER_SOURCE_CPU_REQUEST", "COPR_CONTROLLER_BUILD_PODS",
+    "COPR_CONTROLLER_WORKERS", "COPR_CONTROLLER_RESYNC_SECONDS", "COPR_CONTROLLER_LOG_LEVEL",
+    "COPR_BACKEND_LOG_LEVEL", "COPR_FRONTEND_LOG_LEVEL",
+}  # fmt: skip
+"""Settings that the chart says although they are the default."""
+
+
+def test_the_default_is_what_kustomize_makes() -> None:
+    """But for: the Namespace (helm's --create-namespace), labels and annotations of the objects (helm's own, no hash in
+    a ConfigMap's name but its checksum on the pod), what is the default anyway, the roles that are added to Kubernetes'
+    own, and the drain before an uninstall."""
+    chart = dict(comparable(rendered({"frontend.enabled": HAS_FRONTEND}).all))
+    base = dict(comparable(kustomized()))
+    assert chart.keys() == base.keys()
+    for key, one in base.items():
+        assert chart[key] == one, key
+
+
+def test_the_checksum_on_the_pods_follows_the_settings_so_that_a_change_restarts_them() -> None:
+    def checksum(values: dict[str, Any], component: str) -> str:
+        annotations = rendered(values).template(component)["metadata"]["annotations"]
+        return str(annotations["copr-operator.dev/settings-checksum"])
+
+    changed = {"backend.settings": {"gather": 5}}
+    assert checksum({}, "backend") != checksum(changed, "backend")
+    assert checksum({}, "controller") == checksum(changed, "controller")
+
+
+def rules(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """(group, resource, verb) of the controller's roles that are not of the cluster."""
+    return {
+        (group, resource, verb)
+        for one in objects
+        if one["kind"] == "ClusterRole" and one["metadata"]["name"] in ("copr-operator-controller", "copr-operator-backend")
+        for rule in one["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }  # fmt: skip
+
+
+def test_with_namespaces_the_cluster_gives_no_more_than_what_no_role_can() -> None:
+    assert rules(rendered({"watchNamespaces": ["a"]}).all) == {
+        ("copr-operator.dev", "coprbuilds", "patch"),
+        ("copr-operator.dev", "coprprojects", "patch"),
+        ("copr-operator.dev", "coprbuilds/finalizers", "update"),
+        ("authentication.k8s.io", "tokenreviews", "create"),
+        ("authorization.k8s.io", "subjectaccessreviews", "create"),
+    }
+
+
+def test_samples_are_hooks_where_the_cluster_does_not_know_the_kinds_yet_and_else_belong_to_the_release() -> None:
+    values = {"chroots": [{"name": "fedora-43-x86_64", "image": "i", "arch": "x86_64"}]}
+    known = ("--api-versions", "copr-operator.dev/v1alpha1/CoprChroot")
+    first = rendered(values).find("CoprChroot", "fedora-43-x86-64")["metadata"]
+    later = rendered(values, *known).find("CoprChroot", "fedora-43-x86-64")["metadata"]
+    assert first["annotations"] == {
+        "helm.sh/hook": "post-install",
+        "meta.helm.sh/release-name": "copr-operator",
+        "meta.helm.sh/release-namespace": NAMESPACE,
+    }
+    assert later["labels"] == first["labels"]
+    assert "annotations" not in later

@@ -1,0 +1,98 @@
+"""Each value of the chart has its effect, and helm refuses what is wrong."""
+
+from typing import Any
+
+import pytest
+
+from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
+from copr_operator.core.config import BuildPods
+from tests.chart.cases import CASES, CHROOT, Case
+from tests.chart.objects import Objects, rendered
+from tests.support import chart_values
+from tests.support.chart import HelmError
+
+
+def found(case: Case, objects: Objects) -> Any:
+    """What shows; the exception where nothing does."""
+    try:
+        return case.find(objects)
+    except (LookupError, ValueError) as error:
+        return error
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_value_shows_where_it_should_and_only_then(case: Case) -> None:
+    beside = {path: value for path, value in case.beside.items() if path != case.path}
+    assert found(case, rendered({**beside, case.path: case.value})) == case.shows
+    assert found(case, rendered(beside)) != case.shows
+
+
+def test_every_value_has_a_case() -> None:
+    given_by_the_frontend = {"frontend.settings"} if not chart_values.schema()["$defs"]["frontendSettings"][
+        "properties"
+    ] else set()  # fmt: skip
+    assert {value.path for value in chart_values.values()} - {case.path for case in CASES} == given_by_the_frontend
+
+
+def test_every_setting_of_the_backend_can_be_given_and_is_read_as_it_was_given() -> None:
+    names = [name for name in BackendSettings.model_fields if name not in chart_values.OWNED]
+    defaults = BackendSettings(root="/")  # type: ignore[arg-type]
+    wanted = {name: getattr(defaults, name) + 1 for name in names}
+    settings = {chart_values.camel(name): value for name, value in wanted.items()}
+    environment = rendered({"backend.settings": settings}).settings("backend")
+    read = BackendSettings.from_environment(environment)
+    assert {name: getattr(read, name) for name in names} == wanted
+    assert environment[f"{ENV_PREFIX}ROOT"] == "/var/lib/copr"
+
+
+def test_build_pods_are_what_the_controller_can_read() -> None:
+    values = {case.path: case.value for case in CASES if case.path.startswith("buildPods.")}
+    pods = BuildPods.model_validate(rendered(values).build_pods())
+    unset = {name for name in BuildPods.model_fields if getattr(pods, name) == getattr(BuildPods(), name)}
+    assert unset == set()
+
+
+WRONG = {
+    "contoller.replicas": 2,
+    "controller.replica": 2,
+    "controller.replicas": 0,
+    "controller.logLevel": "loud",
+    "controller.tolerations": [{"keys": "a"}],
+    "controller.resources": {"request": {}},
+    "controller.extraEnv": [{"value": "b"}],
+    "image.digest": "sha256:1",
+    "image.pullPolicy": "Sometimes",
+    "watchNamespaces": ["Not A Namespace"],
+    "backend.settings": {"removalGraze": 1},
+    "backend.settings.gather": -1,
+    "backend.persistence.size": "much",
+    "backend.resultsURL": "https://r.example/",
+    "backend.service.port": 70000,
+    "buildPods.nodeSelector": {"a": 1},
+    "chroots": [{"name": "a", "image": "b"}],
+    "priorityClasses": [{"name": "a"}],
+    "metrics.podMonitor.interval": "often",
+    "extraObjects": [{"kind": "ConfigMap"}],
+}
+
+
+@pytest.mark.parametrize(("path", "value"), [*WRONG.items(), ("chroots", [{**CHROOT, "imag": "x"}])], ids=str)
+def test_a_wrong_value_is_refused_by_the_schema_which_names_it(path: str, value: Any) -> None:
+    with pytest.raises(HelmError) as refusal:
+        rendered({path: value})
+    said = str(refusal.value)
+    assert "don't meet the specifications of the schema" in said
+    assert path.split(".", maxsplit=1)[0] in said
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"backend.ingress.enabled": True}, "backend.ingress.host"),
+        ({"frontend.httpRoute.enabled": True}, "frontend.httpRoute.parentRefs"),
+    ],
+    ids=str,
+)
+def test_what_only_makes_sense_together_is_asked_for(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(HelmError, match=message):
+        rendered(values)
