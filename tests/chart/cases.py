@@ -10,7 +10,7 @@ Find = Callable[[Objects], Any]
 DIGEST = "sha256:" + "a" * 64
 CHROOT = {"name": "debian-12-x86_64", "image": "chroot:1", "arch": "x86_64"}
 TOLERATIONS = [{"key": "pool", "operator": "Exists"}]
-AFFINITY = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+AFFINITY: dict[str, Any] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
 SPREAD = [{"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
 
 
@@ -123,21 +123,24 @@ def service_cases(component: str, url: str, settings: str) -> list[Case]:
     exposed = {f"{component}.ingress.enabled": True, f"{component}.ingress.host": "copr.example"}
     routed = {f"{component}.httpRoute.enabled": True, f"{component}.httpRoute.parentRefs": [{"name": "gateway"}]}
     return [
-        case(f"{component}.service.name", "other", part(lambda o: o.find("Service", "other"), "spec", "ports", 0, "port"), 8080),
+        case(f"{component}.service.name", "other", lambda o: "other" in o.names("Service"), True),
         case(f"{component}.service.type", "LoadBalancer", part(service, "spec", "type")),
         case(f"{component}.service.port", 80, part(port, "port")),
-        Case(f"{component}.service.nodePort", 30001, part(port, "nodePort"), 30001, {f"{component}.service.type": "NodePort"}),
+        Case(f"{component}.service.nodePort", 30001, part(port, "nodePort"), 30001,
+             {f"{component}.service.type": "NodePort"}),
         case(f"{component}.service.annotations", {"a": "b"}, part(service, "metadata", "annotations"), {"a": "b"}),
         Case(f"{component}.ingress.enabled", True, public, "http://copr.example", exposed),
         Case(f"{component}.ingress.host", "a.example", part(ingress, "rules", 0, "host"), "a.example", exposed),
         Case(f"{component}.ingress.className", "nginx", part(ingress, "ingressClassName"), "nginx", exposed),
-        Case(f"{component}.ingress.annotations", {"a": "b"}, part(metadata("Ingress", name), "annotations"), {"a": "b"}, exposed),
+        Case(f"{component}.ingress.annotations", {"a": "b"},
+             part(metadata("Ingress", name), "annotations"), {"a": "b"}, exposed),
         Case(f"{component}.ingress.tlsSecretName", "cert", part(ingress, "tls"),
              [{"secretName": "cert", "hosts": ["copr.example"]}], exposed),
         Case(f"{component}.httpRoute.enabled", True, part(route, "rules", 0, "backendRefs"),
              [{"name": f"copr-{component}", "port": 8080}], routed),
         Case(f"{component}.httpRoute.parentRefs", [{"name": "b"}], part(route, "parentRefs"), [{"name": "b"}], routed),
-        Case(f"{component}.httpRoute.annotations", {"a": "b"}, part(metadata("HTTPRoute", name), "annotations"), {"a": "b"}, routed),
+        Case(f"{component}.httpRoute.annotations", {"a": "b"},
+             part(metadata("HTTPRoute", name), "annotations"), {"a": "b"}, routed),
         Case(f"{component}.httpRoute.hostnames", ["a.example"], public, "https://a.example", routed),
     ]  # fmt: skip
 
@@ -187,7 +190,8 @@ def project(objects: Objects) -> Any:
 
 
 OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": {"a": "b"}}
-BACKEND_PORT = "COPR_BACKEND_MAX_FILE_BYTES"
+BUILDS = "coprbuilds.copr-operator.dev"
+MAX_FILE = "COPR_BACKEND_MAX_FILE_BYTES"
 
 CASES: tuple[Case, ...] = (
     case("nameOverride", "x", lambda o: "copr-operator-x-controller" in o.names("Deployment"), True),
@@ -204,10 +208,11 @@ CASES: tuple[Case, ...] = (
     case("sourceImage.repository", "r/s", controller("SOURCE_IMAGE"), "r/s:0.1.0"),
     case("sourceImage.tag", "7", controller("SOURCE_IMAGE"), "copr-operator/source:7"),
     case("sourceImage.digest", DIGEST, controller("SOURCE_IMAGE"), f"copr-operator/source@{DIGEST}"),
-    case("imagePullSecrets", [{"name": "s"}], lambda o: [spec.get("imagePullSecrets") for spec in o.pod_specs().values()],
+    case("imagePullSecrets", [{"name": "s"}],
+         lambda o: [spec.get("imagePullSecrets") for spec in o.pod_specs().values()],
          [[{"name": "s"}]] * 5, chroots=[CHROOT]),
     case("crds.enabled", False, lambda o: o.names("CustomResourceDefinition"), set()),
-    case("crds.keep", False, lambda o: "annotations" in o.find("CustomResourceDefinition", "coprbuilds.copr-operator.dev")["metadata"]),
+    case("crds.keep", False, lambda o: "annotations" in metadata("CustomResourceDefinition", BUILDS)(o)),
     case("rbac.create", False, lambda o: o.names("ClusterRoleBinding"), {"copr-operator-drain"}),
     case("rbac.aggregate", False, kind_exists("ClusterRole", "copr-operator-view")),
     case("proxy.http", "http://p:1", lambda o: o.build_pods()["env"]["http_proxy"]),
@@ -223,7 +228,7 @@ CASES: tuple[Case, ...] = (
     *service_cases("backend", "COPR_CONTROLLER_RESULTS_URL", "controller"),
     *service_cases("frontend", "COPR_FRONTEND_FRONTEND_URL", "frontend"),
     case("backend.resultsURL", "https://r.example", controller("RESULTS_URL")),
-    case("backend.settings", {"maxFileBytes": 4294967296}, lambda o: o.settings("backend")[BACKEND_PORT], "4294967296"),
+    case("backend.settings", {"maxFileBytes": 4294967296}, lambda o: o.settings("backend")[MAX_FILE], "4294967296"),
     case("backend.persistence.size", "1Ti", claim("spec", "resources", "requests", "storage")),
     case("backend.persistence.storageClass", "", claim("spec", "storageClassName")),
     case("backend.persistence.volumeName", "v", claim("spec", "volumeName")),
@@ -232,7 +237,8 @@ CASES: tuple[Case, ...] = (
     case("backend.persistence.accessModes", ["ReadWriteOncePod"], claim("spec", "accessModes")),
     case("backend.persistence.annotations", {"a": "b"}, claim("metadata", "annotations")),
     case("backend.tls.secretName", "t", controller("BACKEND_URL"), "https://copr-backend.copr-operator.svc:8080"),
-    case("backend.tls.secretName", "t", lambda o: o.container("backend")["readinessProbe"]["httpGet"].get("scheme"), "HTTPS"),
+    case("backend.tls.secretName", "t", lambda o: o.container("backend")["readinessProbe"]["httpGet"].get("scheme"),
+         "HTTPS"),
     case("backend.tls.caConfigMap", "ca", controller("BACKEND_CA_CONFIG_MAP")),
     case("frontend.enabled", False, lambda o: "copr-frontend" in o.names("Service")),
     case("frontend.replicas", 1, kind_exists("PodDisruptionBudget", "copr-operator-frontend"), False),
@@ -255,11 +261,12 @@ CASES: tuple[Case, ...] = (
     case("demo.namespace", "n", part(project, "metadata", "namespace"), demo__enabled=True),
     case("demo.owner", "o", part(project, "spec", "owner"), demo__enabled=True),
     case("demo.name", "m", part(project, "spec", "name"), demo__enabled=True),
-    case("demo.chroots", ["c"], part(project, "spec", "chroots"), [{"name": "c"}], demo__enabled=True),
-    case("priorityClasses", [{"name": "p", "value": 10000000}], lambda o: o.find("PriorityClass", "p")["value"], 10000000),
+    case("demo.chroots", ["a-1-i386"], part(project, "spec", "chroots"), [{"name": "a-1-i386"}], demo__enabled=True),
+    case("priorityClasses", [{"name": "p", "value": 10000000}], lambda o: o.find("PriorityClass", "p")["value"],
+         10000000),
     case("podDisruptionBudget.enabled", False, kind_exists("PodDisruptionBudget", "copr-operator-frontend")),
     *(
-        case(f"metrics.{name}.{value}", given, find, shows, **({} if value == "enabled" else {f"metrics__{name}__enabled": True}))
+        Case(f"metrics.{name}.{value}", given, find, shows, {f"metrics.{name}.enabled": True})
         for name, kind, endpoints in (
             ("serviceMonitor", "ServiceMonitor", "endpoints"), ("podMonitor", "PodMonitor", "podMetricsEndpoints")
         )

@@ -1,5 +1,6 @@
 """What a rendered chart holds, found by short words."""
 
+import copy
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -77,10 +78,10 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _rendered(values: str, options: tuple[str, ...]) -> Objects:
-    return Objects(render(nested(json.loads(values)), *options))
+def _rendered(values: str, options: tuple[str, ...]) -> list[dict[str, Any]]:
+    return render(nested(json.loads(values)), *options)
 
 
 def rendered(values: Mapping[str, Any] | None = None, *options: str) -> Objects:
     """The chart with values given by their paths; each set of values is rendered once."""
-    return _rendered(json.dumps(values or {}, sort_keys=True), options)
+    return Objects(copy.deepcopy(_rendered(json.dumps(values or {}, sort_keys=True), options)))

@@ -32,7 +32,7 @@ def everything() -> dict[str, Any]:
     return {**together, "demo.enabled": True, "demo.namespace": NAMESPACE, "demo.name": "demo"}
 
 
-VALUES = {
+VALUES: dict[str, dict[str, Any]] = {
     "the defaults": {},
     "all values": everything(),
     "two namespaces": {"watchNamespaces": [NAMESPACE, "default"], "chroots": [CHROOT]},
@@ -61,10 +61,10 @@ class Kubectl:
         return done.stdout + done.stderr
 
     def apply(self, objects: list[dict[str, Any]], *options: str) -> str:
-        everything = yaml.dump_all(objects, Dumper=yaml.CSafeDumper)
-        return self(
-            "apply", "--server-side", "--force-conflicts", "--validate=strict", *options, "-f", "-", stdin=everything
-        )
+        if not objects:
+            return ""
+        command = ("apply", "--server-side", "--force-conflicts", "--validate=strict", *options, "-f", "-")
+        return self(*command, stdin=yaml.dump_all(objects, Dumper=yaml.CSafeDumper))
 
 
 def objects(name: str) -> Objects:
@@ -73,21 +73,20 @@ def objects(name: str) -> Objects:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_the_api_server_takes_every_object_with_every_field(kubectl: Kubectl, name: str) -> None:
-    known = [one for one in objects(name).all if one["kind"] not in FOREIGN]
-    namespaces = [one for one in known if one["kind"] == "Namespace"]
-    kubectl.apply(namespaces) if namespaces else None
+    known = [one for one in objects(name).all if one["kind"] not in FOREIGN | {"Pod"}]  # pods: see below
+    kubectl.apply([one for one in known if one["kind"] == "Namespace"])
     assert kubectl.apply(known, "--dry-run=server").count("serverside-applied") == len(known)
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_restricted_admits_every_pod_of_the_chart(kubectl: Kubectl, name: str) -> None:
     rendered = objects(name)
-    pods = [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": title.lower().replace("/", "-"), "namespace": NAMESPACE},
-         "spec": admissible(spec)}
+    pods: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Pod", "spec": admissible(spec),
+         "metadata": {"name": title.lower().replace("/", "-"), "namespace": NAMESPACE}}
         for title, spec in rendered.pod_specs().items()
     ]  # fmt: skip
-    accounts = [
+    accounts: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}}
         for name in {pod["spec"]["serviceAccountName"] for pod in pods}
     ]

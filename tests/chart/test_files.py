@@ -17,8 +17,6 @@ from tests.support.chart import CHART, HAS_FRONTEND, NAMESPACE, helm
 from tests.support.installation import REPOSITORY
 from tests.support.reference import chart_files
 
-DRAIN = "drain"
-
 
 def test_the_generated_files_are_what_make_generate_writes() -> None:
     assert {path: path.read_text() for path in chart_files()} == chart_files()
@@ -116,11 +114,11 @@ def test_the_checksum_on_the_pods_follows_the_settings_so_that_a_change_restarts
 
 
 def rules(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
-    """(group, resource, verb) of the controller's roles that are not of the cluster."""
+    """(group, resource, verb) of the components' ClusterRoles."""
     return {
         (group, resource, verb)
         for one in objects
-        if one["kind"] == "ClusterRole" and one["metadata"]["name"] in ("copr-operator-controller", "copr-operator-backend")
+        if one["kind"] == "ClusterRole" and one["metadata"]["name"].endswith(("-controller", "-backend", "-frontend"))
         for rule in one["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
