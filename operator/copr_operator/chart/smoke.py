@@ -18,7 +18,7 @@ from copr_operator.kube.client import ApiError, KubeClient
 
 NAME = "smoke-test"
 OWNER = "helm-test"
-POLL = 1.0
+POLL = 0.5
 ENDED = frozenset({"succeeded", "failed", "canceled", "skipped"})
 SPEC = f"""\
 Name:           {NAME}
