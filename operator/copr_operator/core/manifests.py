@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from copr_operator.api.chroot import ChrootResources
-from copr_operator.core import arches, names
+from copr_operator.core import arches, names, sources
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, Observed
 from copr_operator.core.outcome import COLLECT, FETCH, work_container
@@ -130,7 +130,8 @@ def _image_chroot(observed: Observed, step: str) -> str | None:
     """The chroot whose image the step runs in; None for the installation's source image."""
     if step != names.SOURCE_STEP:
         return step
-    return observed.project.spec.source_chroot if observed.project is not None else None
+    project = observed.project
+    return sources.image_chroot(observed.build.spec.source, project.spec) if project is not None else None
 
 
 def chroot_resources(

@@ -28,7 +28,11 @@ def test_the_exit_codes_are_those_of_the_contract() -> None:
 
 def test_the_wrapper_passes_on_every_exit_code_that_has_a_reason() -> None:
     # main.sh takes a step's code from the lowest to the highest one of these for an end it knows.
-    assert sorted(WRAPPER_REASONS) == list(range(WrapperExit.SRPM_INVALID, WrapperExit.TOOL_MISSING + 1))
+    assert sorted(WRAPPER_REASONS) == list(range(WrapperExit.SRPM_INVALID, WrapperExit.NO_LICENSE + 1))
+    assert (
+        f"CODE < EXIT_{WrapperExit.SRPM_INVALID.name} || CODE > EXIT_{WrapperExit.NO_LICENSE.name}"
+        in SCRIPTS["main.sh"]
+    )
 
 
 @pytest.mark.parametrize("path", [names.IN_DIR, names.OUT_DIR, names.END_FIFO, names.LIVE_LOG, *OTHER_LOGS])

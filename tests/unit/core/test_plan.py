@@ -450,3 +450,20 @@ def test_another_directory_of_the_project_is_made_before_the_source_step() -> No
     assert reason(away) == "BackendUnavailable"
     assert away.requeue_at == at(71)
     assert plan(observed(special), CONFIG).actions == (actions.CreateJob(SRC, 1),)
+
+
+class TestSources:
+    def test_a_dist_git_that_the_installation_does_not_know_fails_before_any_pod(self) -> None:
+        source = {"type": "distgit", "distgit": {"package": "hello", "instance": "mine"}}
+        decision = plan(observed(build(accepted(), source=source)), CONFIG)
+        assert decision.actions == ()
+        assert decision.status is not None
+        assert decision.status.state == "failed"
+        assert decision.status.failure is not None
+        assert (decision.status.failure.reason, decision.status.failure.step) == ("UnknownDistGit", "validation")
+
+    def test_a_custom_source_waits_for_its_own_chroot(self) -> None:
+        source = {"type": "custom", "custom": {"script": "#!/bin/sh", "chroot": "fedora-43-x86_64"}}
+        decision = plan(observed(build(accepted(), source=source)), CONFIG)
+        assert decision.actions == ()
+        assert reason(decision) == "ChrootNotFound"
