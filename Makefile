@@ -30,12 +30,13 @@ demo: setup debian-packages ## Start a cluster, install the operator, build two 
 	@$(PYTHON) -m tests.demo
 
 # The real clients that read our repositories, and what makes the images. Only where something is missing.
-PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl
+PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl git svnserve sshd
 debian-packages:
 	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$${missing:-}" ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl >/dev/null; \
+			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl git subversion openssh-server \
+			python3-rpm >/dev/null; \
 	fi
 
 test: setup debian-packages lint ## Everything: lint, unit, integration against a real API server
@@ -61,6 +62,8 @@ generate: setup ## Write the CRDs from the models
 lock: | $(UV) ## Renew requirements.lock within pyproject.toml's bounds
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--group dev pyproject.toml --output-file requirements.lock
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url images/source/requirements.in --output-file images/source/requirements.txt
 
 cluster: setup ## Start the local node cluster
 	@$(CLUSTER) up --profile node

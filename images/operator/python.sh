@@ -5,7 +5,8 @@ set -eu
 
 case $1 in
     # libglib2.0-0: createrepo_c's wheel brings the rest of its libraries along, but not this one.
-    run) packages='python3 ca-certificates libglib2.0-0' ;;
+    # git, ssh and svn: the agent `fetch` clones repositories.
+    run) packages='python3 ca-certificates libglib2.0-0 git openssh-client subversion' ;;
     build) packages='python3 python3-venv python3-pip ca-certificates' ;;
     *) echo "usage: $0 run|build" >&2; exit 2 ;;
 esac
@@ -13,7 +14,7 @@ if [ "$1" = build ] && command -v python3 >/dev/null; then
     exit 0
 fi
 if command -v python3 >/dev/null; then
-    packages='ca-certificates libglib2.0-0'
+    packages='ca-certificates libglib2.0-0 git openssh-client subversion'
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
