@@ -37,6 +37,7 @@ install_with_apt() {
         sed tar unzip util-linux xz-utils zstd
     mkdir -p /etc/rpm /var/lib/rpm
     printf '%%_dbpath /var/lib/rpm\n%%__transaction_dbus_announce %%{nil}\n' >/etc/rpm/macros.copr-source
+    install -m 0644 "$here/macros.copr-source" /etc/rpm/macros.copr-source-fedora
     rpm --initdb
     install_with_pip
     apt-get purge -y --auto-remove python3-pip python3-venv

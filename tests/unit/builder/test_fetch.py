@@ -20,7 +20,7 @@ SRPM = ArtifactRef(name="hello-1.0-1.src.rpm", sha256=hashlib.sha256(b"an srpm")
 def test_the_untrusted_container_finds_scripts_and_settings(plan_of: PlanOf, paths: PodPaths) -> None:
     fetch.prepare(plan_of(), paths)
     scripts = {path.name for path in (paths.in_dir / "scripts").iterdir()}
-    assert scripts == {"main.sh", "lib.sh", "rpm.sh", "source.sh"}
+    assert {"main.sh", "lib.sh", "packages.sh", "rpm.sh", "source.sh", "source-custom.sh"} <= scripts
     assert {"settings.sh", "macros", "copr.repo", "packages"} < {path.name for path in paths.in_dir.iterdir()}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in paths.in_dir.rglob("*") if path.is_file())
 

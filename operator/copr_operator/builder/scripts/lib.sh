@@ -52,7 +52,8 @@ builder_environment() { # sets BUILDER_ENV
         PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin)
     [[ ${1:-} == online ]] || return 0
     local name
-    for name in http_proxy https_proxy ftp_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SSL_CERT_FILE CURL_CA_BUNDLE; do
+    for name in http_proxy https_proxy ftp_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY \
+        SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE GIT_SSL_CAINFO; do
         [[ -n ${!name:-} ]] && BUILDER_ENV+=("$name=${!name}")
     done
     return 0
