@@ -84,12 +84,11 @@ class PackageIndex:
     def answer(self, path: str) -> bytes | None:
         self.requests.append(path)
         if path in (f"/pypi/{NAME}/json", f"/pypi/{NAME}/{VERSION}/json"):
-            info = {
-                "name": NAME, "version": VERSION, "summary": "Says hello", "license": "MIT",
-                "license_expression": "MIT", "classifiers": [], "home_page": "https://hello.example/", "project_urls": None, "requires_dist": None,
-                "package_url": "https://hello.example/", "description": "Says hello.", "requires_python": ">=3.6",
-                "author": "", "author_email": "", "license_files": None, "keywords": "", "provides_extra": None,
-            }  # fmt: skip
+            info: dict[str, Any] = dict.fromkeys(("project_urls", "requires_dist", "license_files", "provides_extra"))
+            info |= {"name": NAME, "version": VERSION, "summary": "Says hello", "license": "MIT", "description": "",
+                     "license_expression": "MIT", "classifiers": [], "home_page": "https://hello.example/",
+                     "author": "", "package_url": "https://hello.example/", "requires_python": ">=3.6",
+                     "author_email": "", "keywords": ""}  # fmt: skip
             return json.dumps({"info": info, "urls": self._urls(), "releases": {VERSION: self._urls()}}).encode()
         return self.files.get(path.removeprefix("/files/")) if path.startswith("/files/") else None
 

@@ -8,6 +8,8 @@ class Deadlines:
     """How long a state may last; the rest waits as long as it must (see docs)."""
 
     starting: int = 600
+    fetching: int = 660
+    """For the inputs, counted from when they are begun to be fetched; `fetch` itself gives up after 600."""
     importing: int = 900
     running_slack: int = 300
     """Added to the build's own timeout, which the wrapper in the pod keeps."""

@@ -4,6 +4,7 @@ A user names hosts and a host's owner names addresses, so neither may reach what
 services, nodes, the API server, metadata services. Names are judged by the addresses they have when they are used.
 """
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -11,6 +12,8 @@ from copr_operator.core.wire import EgressRules
 
 Address = IPv4Address | IPv6Address
 
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_.-]*)?")
+"""Not only digits and dots: that would be an address with a typing error."""
 _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
 
@@ -67,3 +70,13 @@ def _is_network(entry: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_rules(rules: EgressRules) -> None:
+    """Raises ValueError for an entry that means nothing, so that a typing error does not go unseen."""
+    for entry in rules.allow:
+        if not _is_network(entry) and not _HOST.fullmatch(entry):
+            raise ValueError(f"{entry!r} is neither an address, a network, a host name nor *.DOMAIN")
+    for entry in rules.deny:
+        if not _is_network(entry):
+            raise ValueError(f"{entry!r} is neither an address nor a network; host names can't be denied")

@@ -204,6 +204,7 @@ class _Planner:
                 "srpm": SrpmStatus(
                     url=f"{self.config.results_url}/results/{path}/{summary.srpm.name}", sha256=summary.srpm.sha256
                 ),
+                "sha256": summary.source_sha256,
                 "exclusive_arch": list(summary.exclusive_arch),
                 "exclude_arch": list(summary.exclude_arch),
                 "build_arch": list(summary.build_arch),

@@ -15,16 +15,8 @@ from copr_operator.builder.agent import repositories
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PodPaths
 from copr_operator.core.wire import EgressRules, ScmSource, StepPlan
+from tests.integration.builder.conftest import plan_of
 from tests.support.scm_servers import SourceServer, commit, git, source_server
-from tests.unit.builder.conftest import make_plan
-
-LOOPBACK = EgressRules(allow=("127.0.0.1",))
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[SourceServer]:
-    async with source_server(tmp_path / "served") as running:
-        yield running
 
 
 @pytest.fixture
@@ -41,17 +33,6 @@ def hello(server: SourceServer) -> Path:
     git(repository, "update-ref", "refs/pull/7/head", "HEAD")
     git(repository, "checkout", "--quiet", "main")
     return repository
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> PodPaths:
-    for name in ("in/source", "private", "credentials"):
-        (tmp_path / name).mkdir(parents=True)
-    return PodPaths(in_dir=tmp_path / "in", private=tmp_path / "private", credentials=tmp_path / "credentials")
-
-
-def plan_of(egress: EgressRules = LOOPBACK, **limits: int) -> StepPlan:
-    return make_plan(step="source", egress=egress, limits={"fetch": 60, **limits})
 
 
 async def clone(paths: PodPaths, url: str, plan: StepPlan | None = None, **source: Any) -> Path:

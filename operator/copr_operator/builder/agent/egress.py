@@ -73,7 +73,7 @@ class EgressProxy:
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             await _fail(writer, 502, f"{type(error).__name__}: {error}")
         finally:
-            writer.close()
+            await _close(writer)
 
     async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line, _, fields = head.partition("\r\n")
@@ -89,24 +89,34 @@ class EgressProxy:
                 raise ValueError(target)
             path = parts._replace(scheme="", netloc="").geturl() or "/"
             upstream = _upstream("http", host)
+            if upstream is not None:
+                await self._check_literal(host, port)
             server = await _open(*upstream) if upstream else await self._connect("http", host, port)
             start = f"{method} {target if upstream else path} {version}\r\n"
             server[1].write((start + _own_fields(fields)).encode("latin-1"))
         await _relay((reader, writer), server)
+
+    async def _check_literal(self, host: str, port: int) -> None:
+        """Before a next proxy: it judges names, which perhaps only it can resolve; an address is judged here."""
+        if _is_literal(host):
+            await self.addresses(host, port)
 
     async def _connect(self, scheme: str, host: str, port: int) -> Streams:
         """To the host itself, or through the proxy that the administrator has set for this container."""
         upstream = _upstream(scheme, host)
         if upstream is None:
             return await _first(await self.addresses(host, port), port)
-        if _is_literal(host):
-            await self.addresses(host, port)
+        await self._check_literal(host, port)
         reader, writer = await _open(*upstream)
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         writer.write(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode("latin-1"))
-        status = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
-        if status != b"200":
-            raise OSError(f"the proxy answered {status.decode('latin-1')}")
+        try:
+            status = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
+            if status != b"200":
+                raise OSError(f"the proxy answered {status.decode('latin-1')}")
+        except BaseException:
+            await _close(writer)
+            raise
         return reader, writer
 
 
@@ -190,8 +200,15 @@ async def _relay(client: Streams, server: Streams) -> None:
         await _copy(server[0], client[1], lambda: _end(client[1]))
     finally:
         upward.cancel()
+        server[1].close()  # before anything that could be canceled
         await asyncio.gather(upward, return_exceptions=True)
-        server[1].close()
+        await _close(server[1])
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: Callable[[], None]) -> None:

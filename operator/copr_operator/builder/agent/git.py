@@ -44,6 +44,7 @@ class GitClone:
         self._target = target
         target.mkdir()
         environment = _environment(private, _configure(url, private, proxy, credentials))
+        environment["TMPDIR"] = str(target.parent)
         environment["GIT_SSH_COMMAND"] = ssh_command(private, private / "connect", credentials)
         hidden = tuple(secret for secret in (credentials.password,) if secret)
         self._tools = Toolbox(target, limit, environment, hidden)

@@ -46,6 +46,7 @@ class SvnExport:
         _configure(private / "subversion", proxy)
         environment = {name: os.environ[name] for name in ("PATH",) if name in os.environ} | {
             "HOME": str(private),
+            "TMPDIR": str(target.parent),
             "LC_ALL": "C.UTF-8",
             "SVN_SSH": ssh_command(private, connector, credentials),
             "GIT_CONFIG_NOSYSTEM": "1",
