@@ -51,6 +51,7 @@ install_with_pip() {
     local venv=/opt/copr-source program
     python3 -m venv --system-site-packages --without-pip "$venv"
     python3 -m pip --python "$venv/bin/python3" install --no-cache-dir --require-hashes --requirement "$here/requirements.txt"
+    "$venv/bin/python3" -c 'import pyp2rpm.bin, pyp2spec.pyp2spec, rpmautospec.cli, tito.cli'
     for program in tito pyp2spec pyp2rpm rpmautospec; do
         ln -s "$venv/bin/$program" "/usr/local/bin/$program"
     done
