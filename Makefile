@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages setup demo test test-e2e test-fast lint generate lock bench cluster down kubeconfig urls
+.PHONY: help debian-packages source-tools setup demo test test-e2e test-fast lint generate lock bench cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,16 +30,26 @@ demo: setup debian-packages ## Start a cluster, install the operator, build two 
 	@$(PYTHON) -m tests.demo
 
 # The real clients that read our repositories, and what makes the images. Only where something is missing.
-PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl git svnserve sshd
+PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl git svnserve sshd shellcheck
 debian-packages:
 	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$${missing:-}" ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl git subversion openssh-server \
-			python3-rpm >/dev/null; \
+			python3-rpm python3-venv shellcheck >/dev/null; \
 	fi
 
-test: setup debian-packages lint ## Everything: lint, unit, integration against a real API server
+# What the source image has from PyPI, with the system's Python and its rpm module, for tests of the source step.
+.tools/source/.ready: images/source/requirements.txt
+	@rm -rf .tools/source
+	@/usr/bin/python3 -m venv --system-site-packages .tools/source
+	@.tools/source/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement images/source/requirements.txt
+	@touch $@
+
+source-tools: debian-packages .tools/source/.ready
+
+test: setup debian-packages source-tools lint ## Everything: lint, unit, integration against a real API server
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/integration
 

@@ -110,9 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def package_index(address: str = "127.0.0.1") -> Iterator[PackageIndex]:
+def package_index(address: str = "127.0.0.1", port: int = 0) -> Iterator[PackageIndex]:
     index = PackageIndex()
-    server = ThreadingHTTPServer((address, 0), partial(_Handler, index))
+    server = ThreadingHTTPServer((address, port), partial(_Handler, index))
     index.url = f"http://{address}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

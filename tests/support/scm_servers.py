@@ -118,11 +118,11 @@ class SourceServer:
 
 
 @asynccontextmanager
-async def source_server(root: Path, host: str = "127.0.0.1") -> AsyncIterator[SourceServer]:
+async def source_server(root: Path, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[SourceServer]:
     server = SourceServer(root)
     runner = web.AppRunner(server.app(), auto_decompress=False, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, host, 0)
+    site = web.TCPSite(runner, host, port)
     await site.start()
     port = runner.addresses[0][1]
     server.url = f"http://{host}:{port}"
@@ -181,25 +181,26 @@ class SvnServer:
 
 
 @asynccontextmanager
-async def svn_server(root: Path) -> AsyncIterator[SvnServer]:
-    """svnserve on a free port of loopback."""
+async def svn_server(root: Path, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[SvnServer]:
+    """svnserve; port 0: a free one."""
     root.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    if port == 0:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        "svnserve", "--daemon", "--foreground", "--listen-host=127.0.0.1", f"--listen-port={port}", f"--root={root}"
+        "svnserve", "--daemon", "--foreground", f"--listen-host={host}", f"--listen-port={port}", f"--root={root}"
     )
     try:
         async with asyncio.timeout(10):
             while True:
                 try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    _, writer = await asyncio.open_connection(host, port)
                     writer.close()
                     break
                 except OSError:
                     await asyncio.sleep(0.01)
-        yield SvnServer(root, f"svn://127.0.0.1:{port}")
+        yield SvnServer(root, f"svn://{host}:{port}")
     finally:
         process.terminate()
         await process.wait()
