@@ -187,8 +187,8 @@ open(out + "/hello-python.spec", "w").write({spec("hello-python")!r})
 open(out + "/hello.txt", "w").write({DATA!r})
 """
 
-# Makes its package only where there is nothing to find: no token, no plan, no volume of the trusted containers, no root,
-# no API server that knows it. (A NetworkPolicy would not even let it connect.)
+# Makes its package only where there is nothing to find: no token, no plan, no volume of the trusted containers, no
+# root, no API server that knows it. (A NetworkPolicy would not even let it connect.)
 SPY = f"""#!/bin/bash
 nothing() {{
     if "$@" >/tmp/found 2>&1; then

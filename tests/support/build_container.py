@@ -4,6 +4,7 @@ An overlay of `/`, with its own mount and PID namespaces, in which `/copr/in` is
 besides (images, limits, user namespace, seccomp) is what tests/e2e is for. Needs root, as the local cluster does.
 """
 
+import os
 import shlex
 import subprocess
 import threading
@@ -24,7 +25,7 @@ PATH=$PATH:/usr/sbin:/sbin
 mount --make-rprivate /
 mount -t tmpfs tmpfs {top}
 mkdir {top}/upper {top}/work {top}/root
-mount -t overlay overlay -o lowerdir=/,upperdir={top}/upper,workdir={top}/work {top}/root
+mount -t overlay overlay -o lowerdir={image},upperdir={top}/upper,workdir={top}/work {top}/root
 cd {top}/root
 mount -t proc proc proc
 mount --rbind /dev dev
@@ -65,6 +66,8 @@ class BuildContainer:
     home: Path
     plan: StepPlan
     programs: dict[str, str]
+    image: Path = Path(os.environ.get("COPR_SOURCE_ROOT", "/"))
+    """Root of the image's file system. This machine's own, with the tools of `make source-tools`, will do."""
     files: dict[str, str] = field(default_factory=dict)
     """Further files of the image: path -> text."""
 
@@ -94,7 +97,7 @@ class BuildContainer:
         reader.start()
         top = self.home / "top"
         top.mkdir()
-        tools = ("tito", "pyp2spec", "pyp2rpm", "rpmautospec")
+        tools = ("tito", "pyp2spec", "pyp2rpm", "rpmautospec") if self.image == Path("/") else ()
         links = [f"ln -sf {TOOLS}/bin/{program} usr/local/bin/{program}" for program in tools]
         for name, text in self.programs.items():
             file = self.home / f"program-{name}"
@@ -107,7 +110,8 @@ class BuildContainer:
             file.write_text(text)
             links.append(f"install -D -m 0644 {file} .{path}")
         script = _ENTER.format(
-            top=top, home=self.home, macros=REPOSITORY / "images/source/macros.copr-source", links="\n".join(links),
+            image=self.image, top=top, home=self.home, macros=REPOSITORY / "images/source/macros.copr-source",
+            links="\n".join(links),
             variables=" ".join(shlex.quote(f"{name}={value}") for name, value in variables.items()),
         )  # fmt: skip
         done = subprocess.run(
