@@ -54,6 +54,8 @@ class SourceServer:
     redirects: dict[str, str] = field(default_factory=dict)
     credentials_seen: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    faults: int = 0
+    """So many requests to come are answered with 503."""
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 * 1024**2)
@@ -63,6 +65,9 @@ class SourceServer:
 
     async def _git(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path_qs)
+        if self.faults:
+            self.faults -= 1
+            return web.Response(status=503)
         if (location := self._redirect(request)) is not None:
             return web.Response(status=302, headers={"Location": location})
         given = request.headers.get("Authorization", "")

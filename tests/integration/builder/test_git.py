@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from copr_operator.builder.agent import repositories
+from copr_operator.builder.agent import repositories, tools
+from copr_operator.builder.agent.backend import Pauses
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PodPaths
 from copr_operator.core.wire import EgressRules, ScmSource, StepPlan
@@ -257,6 +258,19 @@ async def test_wrong_credentials_are_a_failed_clone_that_does_not_show_them(
 async def test_a_repository_that_is_not_there_fails_with_gits_words(server: SourceServer, paths: PodPaths) -> None:
     with pytest.raises(AgentError, match=r"CloneFailed: .*not found"):
         await clone(paths, f"{server.url}/git/nothing")
+
+
+@pytest.mark.parametrize(("faults", "works"), [(tools.MAX_TRIES - 1, True), (tools.MAX_TRIES, False)])
+async def test_a_server_that_is_out_of_order_for_a_moment_is_asked_again(
+    server: SourceServer, hello: Path, paths: PodPaths, monkeypatch: pytest.MonkeyPatch, faults: int, works: bool
+) -> None:
+    monkeypatch.setattr(tools, "PAUSES", Pauses(first=0.001, ceiling=0.002))
+    server.faults = faults
+    if works:
+        assert (await clone(paths, f"{server.url}/git/hello") / "hello.spec").exists()
+    else:
+        with pytest.raises(AgentError, match=r"CloneFailed: .*503"):
+            await clone(paths, f"{server.url}/git/hello")
 
 
 async def test_a_repository_that_is_too_large_is_refused(server: SourceServer, hello: Path, paths: PodPaths) -> None:

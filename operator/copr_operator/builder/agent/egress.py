@@ -19,6 +19,7 @@ from copr_operator.core.wire import EgressRules
 
 _HEAD_TIMEOUT = 60.0
 _CONNECT_TIMEOUT = 30.0
+_LINGER = 5.0
 _CHUNK = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
 
@@ -203,6 +204,16 @@ async def _relay(client: Streams, server: Streams) -> None:
         server[1].close()  # before anything that could be canceled
         await asyncio.gather(upward, return_exceptions=True)
         await _close(server[1])
+    await _linger(client[0])
+
+
+async def _linger(reader: asyncio.StreamReader) -> None:
+    """Reads what the client has sent meanwhile (svn sends requests ahead): closed with it unread, the connection would
+    be reset, and the client could lose the answer."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_LINGER):
+            while await reader.read(_CHUNK):
+                pass
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

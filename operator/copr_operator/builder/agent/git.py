@@ -62,7 +62,10 @@ class GitClone:
         return ended.last
 
     async def _git(self, *arguments: str, quiet: bool = False) -> Ended:
-        return await self._tools.run("git", *arguments, quiet=quiet)
+        # What asks the server bears to be asked again; a host that is not allowed never will be.
+        patient = arguments[0] in ("fetch", "submodule") and not self._proxy.refusals
+        run = self._tools.run_patiently if patient else self._tools.run
+        return await run("git", *arguments, quiet=quiet)
 
     async def _must(self, *arguments: str) -> None:
         ended = await self._git(*arguments)

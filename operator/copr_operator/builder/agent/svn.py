@@ -93,7 +93,7 @@ class SvnExport:
         if self._credentials.basic:
             options += [f"--username={self._credentials.username}", "--password-from-stdin"]
             stdin = self._credentials.password
-        return await self._tools.run(
+        return await self._tools.run_patiently(
             "svn", arguments[0], *options, *arguments[1:], stdin=stdin, quiet=arguments[0] == "info"
         )
 

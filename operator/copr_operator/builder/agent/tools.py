@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from copr_operator.builder.agent.backend import Pauses
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import say
 
@@ -17,6 +19,15 @@ _LINES_KEPT = 40
 _LINE_LIMIT = 400
 _LINES_SAID = 2000
 _LOOK_EVERY = 0.5
+
+
+MAX_TRIES = 5
+PAUSES = Pauses(first=2.0, ceiling=20.0)
+_TRANSIENT = re.compile(
+    r"[Cc]ould not resolve|[Tt]emporary failure|[Cc]onnection (refused|reset|closed|timed out)|response 50\d"
+    r"|error: (429|5\d\d)|early EOF|unexpected disconnect|[Tt]imed out|E000104|E000110|E000111|E120108"
+)
+"""What git, ssh and svn say when the server may answer better in a moment."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,16 @@ class Toolbox:
         finally:
             _kill(process)
             await process.wait()
+
+    async def run_patiently(self, *command: str, stdin: str | None = None, quiet: bool = False) -> Ended:
+        """`run`, again after a pause when the network or the server was at fault. The command must bear it."""
+        for tries in range(MAX_TRIES):
+            ended = await self.run(*command, stdin=stdin, quiet=quiet)
+            if ended.code == 0 or not _TRANSIENT.search("\n".join(ended.lines)) or tries + 1 == MAX_TRIES:
+                break
+            say(f"trying again (try {tries + 1} of {MAX_TRIES} failed)")
+            await asyncio.sleep(PAUSES.after(tries))
+        return ended
 
     async def _follow(self, process: asyncio.subprocess.Process, stdin: str | None, quiet: bool) -> Ended:
         assert process.stdout is not None  # noqa: S101 (asked for)
