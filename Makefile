@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages source-tools setup demo test test-e2e test-fast lint generate lock bench cluster down kubeconfig urls
+.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate lock bench cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ test: setup debian-packages source-tools lint ## Everything: lint, unit, integra
 
 test-e2e: setup debian-packages ## The demo's chain on the real node, as a test
 	@$(PYTEST) tests/e2e
+
+test-internet: setup source-tools ## The real package index (needs the internet)
+	@$(PYTEST) tests/internet
 
 test-fast: setup lint ## What needs no cluster
 	@$(PYTEST) tests/unit --timeout 20
