@@ -28,6 +28,7 @@ def version() -> str:
     try:
         urllib.request.urlopen(f"{INDEX}/six/{latest}/json", timeout=30).close()
     except urllib.error.HTTPError as error:
+        error.close()
         pytest.skip(f"what answers as {INDEX} here has no document of one version ({error.code})")
     return latest
 
@@ -40,6 +41,6 @@ def test_a_package_of_pypi_becomes_an_srpm(tmp_path: Path, version: str, generat
     plan = make_plan(step="source", chroot=None, source=source, enable_net=True, limits={"timeout": 100})
     container = BuildContainer(tmp_path / "pod", plan, {})
     container.prepare()
-    run = container.run(**{name: os.environ[name] for name in VARIABLES if name in os.environ})
+    run = container.run({name: os.environ[name] for name in VARIABLES if name in os.environ})
     assert run.code == 0, run.log
     assert [name for name in run.files if name.endswith(".src.rpm")] == [f"python-six-{version}-1.src.rpm"]

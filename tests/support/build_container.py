@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +92,7 @@ class BuildContainer:
     async def bring(self) -> None:
         await fetch.bring(self.plan, self.paths)
 
-    def run(self, timeout: float = 120, **variables: str) -> Run:
+    def run(self, variables: Mapping[str, str] | None = None, timeout: float = 120) -> Run:
         """Runs the step's script as PID 1; `collect` is a reader of the FIFO."""
         reader = threading.Thread(target=self.paths.end_fifo.read_bytes, daemon=True)
         reader.start()
@@ -112,7 +113,7 @@ class BuildContainer:
         script = _ENTER.format(
             image=self.image, top=top, home=self.home, macros=REPOSITORY / "images/source/macros.copr-source",
             links="\n".join(links),
-            variables=" ".join(shlex.quote(f"{name}={value}") for name, value in variables.items()),
+            variables=" ".join(shlex.quote(f"{name}={value}") for name, value in (variables or {}).items()),
         )  # fmt: skip
         done = subprocess.run(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/bash", "-c", script],
