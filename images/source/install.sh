@@ -7,7 +7,7 @@ here=$(dirname "$(readlink -f "$0")")
 readonly here builder_name=builder builder_id=1000 builder_home=/builddir
 
 # What Copr's own builders make SRPMs with. gem2rpm is rubygem-gem2rpm in Fedora; EPEL lacks some, so they may be missing.
-readonly dnf_tools=(rpkg-util tito pyp2spec pyp2rpm rubygem-gem2rpm rpmautospec fedora-license-data)
+readonly dnf_tools=(rpkg-util tito pyp2spec pyp2rpm rubygem-gem2rpm rubygems rpmautospec fedora-license-data)
 
 install_with_dnf() { # PROGRAM
     "$1" -y --setopt=install_weak_deps=False --allowerasing install bash bzip2 ca-certificates coreutils curl diffutils \

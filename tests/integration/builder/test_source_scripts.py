@@ -247,15 +247,28 @@ def test_an_image_without_the_tool_says_which(start: Start, hello: Path, source:
     assert_failed(start(source, hello, {program: ""}).run(), WrapperExit.TOOL_MISSING, f"the image has no '{program}'")
 
 
-GEM = RubyGemsSource(name="rake", gem_source="https://gems.example/")
+GEM = RubyGemsSource(name="rake", gem_source="https://rubygems.org/")
 
 
 def test_gem2rpm_is_called_as_copr_calls_it(start: Start) -> None:
-    record = RECORD + "cat ~/.gemrc\nexit 4\n"
-    run = start(GEM, programs={"gem2rpm": record}).run()
+    run = start(GEM, programs={"gem2rpm": RECORD + "exit 4\n"}).run()
     assert "ran: gem2rpm rake --srpm -C /builddir/work --fetch\n1000\n/builddir/work\n" in run.log
-    assert "- https://gems.example/" in run.log
     assert_failed(run, WrapperExit.SOURCE_FAILED, "gem2rpm failed (exit code 4)")
+
+
+def test_gem2rpm_gets_a_gem_of_another_source_as_a_file(start: Start) -> None:
+    source = RubyGemsSource(name="rake", gem_source="https://gems.example/")
+    gem = RECORD + "touch rake-13.0.gem\n"
+    run = start(source, programs={"gem2rpm": RECORD, "gem": gem}).run()
+    assert "ran: gem fetch --clear-sources --source https://gems.example/ rake\n1000\n/builddir/work\n" in run.log
+    assert "ran: gem2rpm /builddir/work/rake-13.0.gem --srpm -C /builddir/work\n" in run.log
+    assert_failed(run, WrapperExit.NO_SRPM)
+
+
+def test_a_gem_that_the_source_does_not_have_is_said(start: Start) -> None:
+    source = RubyGemsSource(name="rake", gem_source="https://gems.example/")
+    run = start(source, programs={"gem2rpm": RECORD, "gem": RECORD}).run()
+    assert_failed(run, WrapperExit.SOURCE_FAILED, "the gem source has no gem 'rake'")
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -295,6 +308,10 @@ def test_a_script_may_be_in_any_language_and_leave_an_srpm_in_its_resultdir(star
         "subprocess.run(['rpmbuild', '-bs', *options, 'hello.spec'], check=True)\n"
     )
     assert_hello(custom(start, script, resultdir="out/srpm"))
+
+
+def test_the_build_user_is_called_what_the_image_calls_it(start: Start) -> None:
+    assert_hello(custom(start, f'#!/bin/bash -e\n[ "$USER $LOGNAME" = "$(id -un) $(id -un)" ]\n{HEREDOC}'))
 
 
 def test_a_script_without_an_interpreter_is_run_by_a_shell(start: Start) -> None:

@@ -46,9 +46,21 @@ wait_gone() { # PID SECONDS: true when the process is gone in time
     done
 }
 
+builder_name() { # the build user's name; images may have one of its number already
+    local name rest ids
+    while IFS=: read -r name rest; do
+        IFS=: read -r -a ids <<<"$rest"
+        [[ ${ids[1]:-} != "$BUILDER_ID" ]] || break
+        name=builder
+    done </etc/passwd
+    printf '%s' "${name:-builder}"
+}
+
 # The environment of everything that runs as the build user: nothing of the pod's, except proxies where it has network.
 builder_environment() { # sets BUILDER_ENV
-    BUILDER_ENV=(HOME="$BUILDER_HOME" USER=builder LOGNAME=builder SHELL=/bin/bash TERM=dumb LANG=C.UTF-8 TZ=UTC
+    local user
+    user=$(builder_name)
+    BUILDER_ENV=(HOME="$BUILDER_HOME" USER="$user" LOGNAME="$user" SHELL=/bin/bash TERM=dumb LANG=C.UTF-8 TZ=UTC
         PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin)
     [[ ${1:-} == online ]] || return 0
     local name
