@@ -12,6 +12,7 @@ from copr_operator.core.wire import (
     CustomSource,
     DistGitSource,
     PypiSource,
+    RepoConfig,
     RubyGemsSource,
     ScmSource,
     StepSource,
@@ -338,6 +339,31 @@ def test_a_script_fails_with_a_reason(
     start: Start, script: str, fields: dict[str, str], code: WrapperExit, words: str
 ) -> None:
     assert_failed(custom(start, script, **fields), code, words)
+
+
+def test_builddeps_are_installed_before_the_script_runs_one_argument_each(start: Start) -> None:
+    dnf = (
+        '#!/bin/sh\nfor word; do echo "<$word>"; done; id -u\n'
+        "cat /etc/yum.repos.d/copr.repo; touch /usr/bin/installed-tool\n"
+    )
+    container = start(
+        CustomSource(script="x"),
+        programs={"dnf": dnf, "dnf5": "", "microdnf": ""},
+        extra_packages=("git", "gcc-c++ >= 14"),
+        repos=(RepoConfig(id="additional_1", baseurl="https://repo.example/"),),
+    )
+    (container.home / "in/script").write_text(f"#!/bin/sh -e\ntest -e /usr/bin/installed-tool\n{HEREDOC}")
+    (container.home / "in/script").chmod(0o755)
+    run = container.run()
+    assert_hello(run)
+    assert "<install>\n<git>\n<gcc-c++ >= 14>\n0\n[additional_1]\n" in run.log
+    assert "baseurl=https://repo.example/" in run.log
+
+
+def test_builddeps_that_can_not_be_installed_are_named(start: Start) -> None:
+    programs = {"dnf": "#!/bin/sh\necho No match; exit 1\n"}
+    run = start(CustomSource(script="x"), programs=programs, extra_packages=("no-such-package",)).run()
+    assert_failed(run, WrapperExit.DEPENDENCIES, "could not install: no-such-package")
 
 
 def test_nothing_of_a_script_outlives_it(start: Start) -> None:

@@ -110,6 +110,18 @@ def test_a_link_that_can_not_be_built_is_refused_with_its_reason(
     assert "nosrc" in summary["failure"]["message"]
 
 
+def test_a_failure_carries_the_last_lines_of_the_log(
+    plan_of: PlanOf, paths: PodPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"type": "scm", "scm": "git", "clone_url": "http://10.0.0.1/x", "method": "rpkg"}
+    monkeypatch.setenv(PLAN_VARIABLE, plan_of(step="source", chroot=None, source=source).model_dump_json())
+    assert fetch.main(paths) == AgentExit.REFUSED
+    summary = StepSummary.model_validate_json(paths.termination_log.read_text())
+    assert summary.failure is not None
+    assert summary.failure.reason == "AddressRefused"
+    assert "refused: 10.0.0.1 is 10.0.0.1, which is not a public address" in summary.log_tail
+
+
 def test_a_link_with_a_query_is_called_by_its_path(
     plan_of: PlanOf, paths: PodPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -467,3 +467,29 @@ class TestSources:
         decision = plan(observed(build(accepted(), source=source)), CONFIG)
         assert decision.actions == ()
         assert reason(decision) == "ChrootNotFound"
+
+    def test_the_checksum_of_a_link_is_in_the_status(self) -> None:
+        made = SRPM_MADE.model_copy(update={"source_sha256": "b" * 64})
+        source = job(SRC, state="complete")
+        seen = observed(
+            build(accepted(source_state="running")), source, pods=(pod(source, "Succeeded", collect=said(made)),)
+        )
+        decision = plan(seen, CONFIG)
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert decision.status.source.sha256 == "b" * 64
+
+    @pytest.mark.parametrize(("seconds", "state"), [(900, "starting"), (961, "failed")])
+    def test_a_large_clone_has_its_own_time(self, seconds: float, state: str) -> None:
+        """Ten minutes for the pod to start, and eleven for `fetch` from when it has."""
+        source = job(SRC)
+        running = pod(source, "Pending", fetch=container("running", started=at(300)))
+        decision = plan(
+            observed(build(accepted(source_state="starting")), source, pods=(running,), now=seconds), CONFIG
+        )
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert (decision.status.source.state, decision.status.source.attempt) == (
+            "pending" if state == "failed" else state,
+            2 if state == "failed" else 1,
+        )

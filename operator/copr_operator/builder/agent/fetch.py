@@ -14,7 +14,15 @@ import aiohttp
 from copr_operator.builder.agent.backend import Backend, tls_context
 from copr_operator.builder.agent.download import check_url, source_file_name
 from copr_operator.builder.agent.errors import AgentError
-from copr_operator.builder.agent.pod import CA_VARIABLE, SOURCE_CHECKSUM, PodPaths, read_plan, say, write_summary
+from copr_operator.builder.agent.pod import (
+    CA_VARIABLE,
+    SOURCE_CHECKSUM,
+    PodPaths,
+    read_plan,
+    recent,
+    say,
+    write_summary,
+)
 from copr_operator.builder.agent.render import render
 from copr_operator.builder.agent.repositories import bring_dist_git, bring_link, bring_scm
 from copr_operator.core.wire import (
@@ -132,6 +140,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _failed(paths: PodPaths, failure: AgentError) -> int:
+    log_tail = recent()
     say(str(failure))
-    write_summary(paths, StepSummary(outcome="failed", failure=failure.as_step_failure()))
+    write_summary(paths, StepSummary(outcome="failed", failure=failure.as_step_failure(), log_tail=log_tail))
     return failure.exit_code

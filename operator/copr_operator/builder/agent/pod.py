@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +44,17 @@ def read_plan() -> StepPlan:
         raise AgentError("FetchFailed", f"{PLAN_VARIABLE} is not a plan: {error}") from error
 
 
+_RECENT: deque[str] = deque(maxlen=30)
+
+
+def recent() -> str:
+    """The last lines of the container's log, for its summary: `fetch` has no other way to show them."""
+    return "\n".join(_RECENT)
+
+
 def say(message: str) -> None:
     """A line in the container's log."""
+    _RECENT.append(message)
     sys.stdout.write(f"[copr] {message}\n")
     sys.stdout.flush()
 

@@ -129,11 +129,14 @@ end_builder_processes() {
 
 # logged FILE COMMAND...: output to the live log and appended to FILE as well; then nothing of the build user's runs on.
 logged() {
-    local file=$1 status=0 copier
+    local file=$1 status=0 copier copy
     shift
+    # Opened here, not by the command's own redirection: of a program's, $! would not be known in this shell.
     # -i: an INT to the whole group must not cut off what the command says about it.
-    "$@" > >(exec tee -i -a -- "$file") 2>&1 || status=$?
+    exec {copy}> >(exec tee -i -a -- "$file")
     copier=$!
+    "$@" >&"$copy" 2>&1 || status=$?
+    exec {copy}>&-
     end_builder_processes
     # A daemon that a package's scriptlet left behind would hold the pipe open for ever.
     wait_gone "$copier" 5 || kill -KILL "$copier" 2>/dev/null

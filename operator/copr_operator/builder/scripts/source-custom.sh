@@ -3,7 +3,6 @@
 
 make_srpm() {
     local status=0 srpms variables=(COPR_OWNER="$COPR_OWNER" COPR_PROJECT="$COPR_PROJECT" COPR_PACKAGE="$COPR_PACKAGE")
-    install_packages_of_source
     work_directory
     variables+=(COPR_RESULTDIR="$(realpath -m -- "$WORK/$RESULTDIR")")
     install -m 0755 -- "$IN_DIR/script" "$BUILDER_HOME/script"

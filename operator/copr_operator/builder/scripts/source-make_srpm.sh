@@ -3,7 +3,6 @@
 
 make_srpm() {
     local makefile=$REPOSITORY/.copr/Makefile
-    install_packages_of_source
     command -v make >/dev/null || install_make
     copy_repository
     [[ -f $makefile ]] || die "$EXIT_SOURCE_FAILED" 'the repository has no .copr/Makefile at its root'

@@ -136,6 +136,7 @@ need rpm rpmbuild setpriv install realpath
 cd "$TOPDIR" || exit "$EXIT_FAILED"
 require_isolation
 shopt -s nullglob
+install_packages_of_source
 make_srpm
 end_builder_processes
 cd "$TOPDIR" || exit "$EXIT_FAILED"
