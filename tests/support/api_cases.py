@@ -380,8 +380,14 @@ def _field(type_: str, field: str, too_long: str, *bad: str, shortest: int = 1) 
 
 
 def _leaves(type_: str, field: str, *bad: str) -> tuple[Case, ...]:
+    root = "working directory" if type_ == "custom" else "repository"
     return tuple(
-        _build(f"{type_}'s {field} is {path!r}", f"{field} must not leave", rule=True, **_from(type_, **{field: path}))
+        _build(
+            f"{type_}'s {field} is {path!r}",
+            f"{field} must not leave the {root}: no '..' in it",
+            rule=True,
+            **_from(type_, **{field: path}),
+        )
         for path in bad
     )
 
