@@ -106,7 +106,8 @@ TITO = {".tito/tito.props": "[buildconfig]\nbuilder = tito.builder.Builder\ntagg
 def make_repositories(servers: Servers) -> None:
     root = servers.sources.root
     shared = commit(root / "shared", {"hello.txt": DATA})
-    commit(root / "make", {".copr/Makefile": MAKEFILE, "rpm/hello-make.spec": spec("hello-make", "shared/hello.txt")})
+    makefile = MAKEFILE.replace("$(CURDIR)", "$(CURDIR)/shared")
+    commit(root / "make", {".copr/Makefile": makefile, "rpm/hello-make.spec": spec("hello-make")})
     modules = f'[submodule "shared"]\n\tpath = rpm/shared\n\turl = {servers.git}/shared\n'
     git(root / "make", "update-index", "--add", "--cacheinfo", f"160000,{shared},rpm/shared")
     (root / "make/.gitmodules").write_text(modules)

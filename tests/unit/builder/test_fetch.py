@@ -26,7 +26,9 @@ def test_the_untrusted_container_finds_scripts_and_settings(plan_of: PlanOf, pat
 
 
 def test_the_fifo_is_for_the_pods_root_only(plan_of: PlanOf, paths: PodPaths) -> None:
+    paths.end_fifo.parent.chmod(0o777)
     fetch.prepare(plan_of(), paths)
+    assert stat.S_IMODE(paths.end_fifo.parent.stat().st_mode) == 0o755
     mode = paths.end_fifo.stat().st_mode
     assert stat.S_ISFIFO(mode)
     assert stat.S_IMODE(mode) == 0o600

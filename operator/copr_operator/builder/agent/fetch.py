@@ -72,6 +72,8 @@ def prepare(plan: StepPlan, paths: PodPaths) -> None:
             _write(paths.in_dir / "scripts" / script.name, script.read_text())
     for name, text in render(plan).items():
         _write(paths.in_dir / name, text)
+    # An emptyDir is open to all: the build user could put something else in the FIFO's place.
+    paths.end_fifo.parent.chmod(0o755)
     os.mkfifo(paths.end_fifo, 0o600)
 
 
