@@ -13,13 +13,12 @@ from copr_operator.api.common import (
     Conditions,
     Owner,
     ProjectName,
-    RepoUrl,
+    RepoUrls,
     Requirement,
     cel,
     list_map,
 )
 
-RepoUrls = Annotated[list[RepoUrl], Field(max_length=32, json_schema_extra=ATOMIC)]
 BuildOptions = Annotated[list[BuildOption], Field(max_length=32, json_schema_extra=ATOMIC)]
 
 

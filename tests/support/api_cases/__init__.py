@@ -8,8 +8,9 @@ from tests.support.api_cases.builds import BUILDS
 from tests.support.api_cases.case import GOOD, Case, Update
 from tests.support.api_cases.chroots import CHROOTS
 from tests.support.api_cases.projects import PROJECTS
+from tests.support.api_cases.sources import SOURCES
 from tests.support.api_cases.updates import UPDATES
 
-CASES: tuple[Case, ...] = (*BUILDS, *PROJECTS, *CHROOTS)
+CASES: tuple[Case, ...] = (*BUILDS, *PROJECTS, *CHROOTS, *SOURCES)
 
 __all__ = ["CASES", "GOOD", "UPDATES", "Case", "Update"]
