@@ -82,6 +82,9 @@ class KubeClient:
         self, configuration: Configuration, *, timeout: float = 30.0, recorder: Recorder | None = None
     ) -> None:
         self._configuration = configuration
+        # With trust_env aiohttp reads .netrc and the proxy variables in a thread, twice for each request. A proxy can
+        # be named in the kubeconfig; kopf's own connection does not look at the environment either.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._rest = RESTClientObject(configuration)
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=5)
         self._recorder = recorder
