@@ -1,1 +1,1 @@
-"""`make bench`: the operator beside bare Jobs and a minimal controller, in one run on one machine (docs/performance.md)."""
+"""`make bench`: the operator beside bare Jobs and a minimal controller, in one run (docs/performance.md)."""

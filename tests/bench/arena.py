@@ -67,7 +67,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage(cluster: clusters.Cluster, shape: Shape) -> AsyncIterator[Stage]:
     """A new namespace. It stays behind when it is left: deleting thousands of objects would disturb what follows."""
-    namespace = f"bench-{secrets.token_hex(4)}"
+    namespace = new_name()
     behaviour = "only-the-source" if shape == SINGLE else "succeed"
     async with await KubeClient.from_environment(kubeconfig=str(cluster.kubeconfig)) as kube:
         await create_namespace(kube, namespace, shape)
@@ -81,6 +81,10 @@ async def stage(cluster: clusters.Cluster, shape: Shape) -> AsyncIterator[Stage]
                 yield Stage(cluster, kube, namespace, shape, url, observer)
 
 
+def new_name() -> str:
+    return f"bench-{secrets.token_hex(4)}"
+
+
 async def create_namespace(kube: KubeClient, namespace: str, shape: Shape) -> None:
     """The namespace with a project and the shape's chroots."""
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
@@ -91,8 +95,8 @@ async def create_namespace(kube: KubeClient, namespace: str, shape: Shape) -> No
 
 
 @contextlib.asynccontextmanager
-async def running(name: str, *arguments: str) -> AsyncIterator[Process]:
-    """This Python with `arguments`. It has to be alive until it is ended, by end of input and SIGTERM."""
+async def running(name: str, *arguments: str, mortal: bool = False) -> AsyncIterator[Process]:
+    """This Python with `arguments`, ended by end of input and SIGTERM. Unless it is mortal, it must live until then."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{name}-{secrets.token_hex(4)}.log"
     with log.open("wb") as stream:
@@ -102,7 +106,7 @@ async def running(name: str, *arguments: str) -> AsyncIterator[Process]:
         )  # fmt: skip
     try:
         yield process
-        if process.returncode is not None:
+        if process.returncode is not None and not mortal:
             raise BenchError(f"{name} ended by itself with {process.returncode}: see {log}")
     finally:
         await end(process)

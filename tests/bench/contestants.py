@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +29,7 @@ class Contestant(Protocol):
 @contextlib.asynccontextmanager
 async def start(name: str, stage: Stage) -> AsyncIterator[Contestant]:
     """The contestant, warm: a first build of the stage has gone through."""
-    async with {BARE: _bare, MINIMAL: _minimal, OURS: ours}[name](stage) as contestant:
+    async with _STARTS[name](stage) as contestant:
         await contestant.submit()
         await stage.observer.until_ended(1, patience=30)
         yield contestant
@@ -37,7 +38,7 @@ async def start(name: str, stage: Stage) -> AsyncIterator[Contestant]:
 class Bare:
     """A client that creates the same Jobs in the same order, with no resource and no controller behind it."""
 
-    pid = None
+    pid: int | None = None
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -88,20 +89,21 @@ async def _bare(stage: Stage) -> AsyncIterator[Contestant]:
     yield Bare(stage)
 
 
-@contextlib.asynccontextmanager
-async def _minimal(stage: Stage) -> AsyncIterator[Contestant]:
-    arguments = [
-        *("--kubeconfig", str(stage.cluster.kubeconfig), "--namespace", stage.namespace),
-        *("--chroots", str(stage.shape.chroots), "--backend-url", stage.backend_url),
-    ]
-    async with arena.running("minimal", "-m", "tests.bench.minimal", *arguments) as process:
-        yield Controlled(stage, process.pid)
+def _direct(name: str) -> Callable[[Stage], AbstractAsyncContextManager[Controlled]]:
+    return lambda stage: behind(name, stage, stage.cluster.kubeconfig)
 
 
 @contextlib.asynccontextmanager
-async def ours(stage: Stage) -> AsyncIterator[Controlled]:
-    arguments = controller_arguments(stage.cluster.kubeconfig, stage.namespace, stage.backend_url)
-    async with arena.running("controller", *arguments) as process:
+async def behind(name: str, stage: Stage, kubeconfig: Path) -> AsyncIterator[Controlled]:
+    """A controller that reaches the API server by this kubeconfig, cold."""
+    if name == MINIMAL:
+        arguments = [
+            *("-m", "tests.bench.minimal", "--kubeconfig", str(kubeconfig), "--namespace", stage.namespace),
+            *("--chroots", str(stage.shape.chroots), "--backend-url", stage.backend_url),
+        ]
+    else:
+        arguments = controller_arguments(kubeconfig, stage.namespace, stage.backend_url)
+    async with arena.running("minimal" if name == MINIMAL else "controller", *arguments) as process:
         yield Controlled(stage, process.pid)
 
 
@@ -116,3 +118,10 @@ def controller_arguments(kubeconfig: Path, namespace: str, backend_url: str) -> 
         *("--backend-url", backend_url, "--results-url", shapes.RESULTS_URL),
         *("--backend-token-file", str(token), "--http-port", "0"),
     ]
+
+
+_STARTS: dict[str, Callable[[Stage], AbstractAsyncContextManager[Contestant]]] = {
+    BARE: _bare,
+    MINIMAL: _direct(MINIMAL),
+    OURS: _direct(OURS),
+}

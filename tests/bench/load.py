@@ -59,14 +59,19 @@ async def idle(contestant: Contestant, stage: Stage, count: int, spacing: float 
     return await _measured(contestant, stage, submit_all)
 
 
-async def burst(contestant: Contestant, stage: Stage, count: int) -> Sample:
-    """All builds as fast as the API server takes them."""
+async def burst(contestant: Contestant, stage: Stage, count: int, window: int | None = None) -> Sample:
+    """All builds as fast as the API server takes them; at most `window` of them unfinished at any time."""
+    observer = stage.observer
 
     async def submit_all() -> list[str]:
-        limit = asyncio.Semaphore(WRITERS)
+        limit, before, sent = asyncio.Semaphore(WRITERS), observer.ended, 0
 
         async def one() -> str:
+            nonlocal sent
             async with limit:
+                sent += 1
+                if window is not None:
+                    await observer.until_ended(before + sent - window, PATIENCE)
                 return await contestant.submit()
 
         return list(await asyncio.gather(*(one() for _ in range(count))))
@@ -76,7 +81,7 @@ async def burst(contestant: Contestant, stage: Stage, count: int) -> Sample:
 
 async def _measured(contestant: Contestant, stage: Stage, submit_all: Submit) -> Sample:
     observer, loop = stage.observer, asyncio.get_running_loop()
-    before = sum(unit.ended is not None for unit in observer.units.values())
+    before = observer.ended
     cpu = procfs.cpu_seconds(contestant.pid) if contestant.pid else 0.0
     plane = control_plane_seconds(stage.cluster)
     began = loop.time()

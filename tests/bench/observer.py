@@ -28,6 +28,7 @@ class Unit:
     """By step: when its Job was seen complete."""
     ended: float | None = None
     state: str = ""
+    """As last seen; the final one stays."""
 
 
 class Observer:
@@ -39,7 +40,8 @@ class Observer:
         self.units: dict[str, Unit] = {}
         self.on_job_done: Callable[[str, str], None] = lambda uid, step: None
         """Called with uid and step (SOURCE_STEP or a chroot's label)."""
-        self._ended = 0
+        self.ended = 0
+        """Units that have ended so far."""
         self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -66,12 +68,12 @@ class Observer:
         unit = self.unit(uid)
         if unit.ended is None:
             unit.ended, unit.state = asyncio.get_running_loop().time(), state
-            self._ended += 1
+            self.ended += 1
             self._news.set()
 
     async def until_ended(self, count: int, patience: float) -> None:
         """Returns when `count` units have ended in all. Raises BenchError when none ends for `patience` seconds."""
-        await self.until(lambda: self._ended >= count, patience, lambda: f"{self._ended} of {count} units ended")
+        await self.until(lambda: self.ended >= count, patience, lambda: f"{self.ended} of {count} units ended")
 
     async def until(self, reached: Callable[[], bool], patience: float, describe: Callable[[], str]) -> None:
         """Looks whenever a Job or build has changed. Raises BenchError when nothing changes for `patience` seconds."""
@@ -113,5 +115,9 @@ class Observer:
 
     def _build(self, build: dict[str, Any]) -> None:
         state = (build.get("status") or {}).get("state")
+        uid = build["metadata"]["uid"]
         if state in TERMINAL:
-            self.end(build["metadata"]["uid"], state)
+            self.end(uid, state)
+        elif state is not None and self.unit(uid).ended is None:
+            self.unit(uid).state = state
+            self._news.set()

@@ -59,12 +59,7 @@ def _axes(place: _Placing, xs: Sequence[float], ticks: Sequence[float], x_label:
         y = place.y(tick)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for x in xs:
-        parts.append(
-            f'<text x="{place.x(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x:,g}</text>'
-            if x < 1e6
-            else ""
-        )
+    parts += [f'<text x="{place.x(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x:,g}</text>' for x in xs]
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>')
     parts.append(f'<text x="{LEFT}" y="{TOP - 6}" fill="#555">{escape(y_label)}</text>')
     return parts

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import kopf
@@ -34,9 +34,17 @@ class Controller:
     """All parts of one controller, wired. `run` returns when it is told to stop or loses the Lease."""
 
     def __init__(
-        self, settings: ControllerSettings, kube: KubeClient, metrics: Metrics, *, lease_name: str = LEASE_NAME
+        self,
+        settings: ControllerSettings,
+        kube: KubeClient,
+        metrics: Metrics,
+        *,
+        lease_name: str = LEASE_NAME,
+        listen: Callable[[], None] = lambda: None,
     ) -> None:
+        """`listen` makes the process's signals set `run`'s stop; it is called again whenever kopf has taken them."""
         operator = settings.operator
+        self._listen = listen
         self.settings = settings
         self.metrics = metrics
         self.kube = kube
@@ -122,6 +130,16 @@ class Controller:
                 await asyncio.sleep(1)
 
     async def _operate(self, stop: asyncio.Event) -> None:
+        """kopf takes SIGTERM and SIGINT when it starts. It must not keep them: it would end alone, slowly, and leave
+        the Lease behind, so that the next controller had to wait until that runs out."""
+        started = asyncio.Event()
+        await asyncio.gather(self._kopf(stop, started), self._listen_again(started))
+
+    async def _listen_again(self, started: asyncio.Event) -> None:
+        await started.wait()
+        self._listen()
+
+    async def _kopf(self, stop: asyncio.Event, started: asyncio.Event) -> None:
         namespaces = self.settings.watched
         await kopf.operator(
             registry=registry(self.feeder, self.kube),
@@ -132,6 +150,7 @@ class Controller:
             # Else kopf asks for the user's name, and a pod's user may have none. Its type is private to kopf.
             identity=cast(Any, self.settings.identity),
             stop_flag=stop,
+            ready_flag=started,
         )
 
     async def _resync_loop(self) -> None:
@@ -190,13 +209,16 @@ class Controller:
 async def serve(settings: ControllerSettings) -> bool:
     """Runs a controller until SIGTERM or SIGINT."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def listen() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    listen()
     metrics = Metrics()
     async with await KubeClient.from_environment(
         kubeconfig=settings.kubeconfig, recorder=metrics.record_request
     ) as kube:
-        controller = Controller(settings, kube, metrics)
+        controller = Controller(settings, kube, metrics, listen=listen)
         async with serve_health(settings.http_port, controller.problem, metrics.registry):
             return await controller.run(stop)
