@@ -40,6 +40,8 @@ LEASE_SECONDS = ControllerSettings.lease_duration
 class Restarts:
     """Samples by number of finished builds."""
 
+    imports: list[float] = field(default_factory=list)
+    """Seconds that a process needs to import what the controller is made of, and to end: nothing can start sooner."""
     first: dict[int, list[float]] = field(default_factory=dict)
     """Seconds from the start of the process to the Job of a build that was waiting for it."""
     correct: dict[int, list[float]] = field(default_factory=dict)
@@ -185,6 +187,7 @@ async def _restart(place: Site, finished: int, wanted: int, restarts: Restarts) 
     new, _ = await place.submit()
     before = await place.finished_versions()
     loop, observer = asyncio.get_running_loop(), place.observer
+    restarts.imports.append(await _only_import())
     began = loop.time()
     async with place.controller() as process:
         first = await _acted_on(observer, new, load.PATIENCE)
@@ -202,19 +205,21 @@ async def _restart(place: Site, finished: int, wanted: int, restarts: Restarts) 
     restarts.wronged += sum(observer.unit(uid).state != "running" for uid in place.running)
 
 
+async def _only_import() -> float:
+    began = asyncio.get_running_loop().time()
+    async with arena.running("imports", "-c", "import copr_operator.controller.main", mortal=True) as process:
+        await process.wait()
+    return asyncio.get_running_loop().time() - began
+
+
 async def _failover(place: Site) -> float:
     """Seconds from the SIGKILL of the active controller until a standby has acted on a new build."""
-    observer, loop = place.observer, asyncio.get_running_loop()
-    async with contextlib.AsyncExitStack() as both:
-        active = await both.enter_async_context(place.controller())
-        await place.submit()
-        await observer.until(
-            lambda: all(unit.made for unit in observer.units.values()), load.PATIENCE, lambda: "no Job"
-        )
-        await both.enter_async_context(place.controller())
-        active.kill()
-        began = loop.time()
-        return await _acted_on(observer, (await place.submit())[0], 3 * LEASE_SECONDS) - began
+    async with place.controller(mortal=True) as active:
+        await _acted_on(place.observer, (await place.submit())[0], load.PATIENCE)
+        async with place.controller():
+            active.kill()
+            began = asyncio.get_running_loop().time()
+            return await _acted_on(place.observer, (await place.submit())[0], 3 * LEASE_SECONDS) - began
 
 
 async def _acted_on(observer: Observer, uid: str, patience: float) -> float:
@@ -231,11 +236,11 @@ def figures(restarts: Restarts) -> list[Figure]:
         figure("P5", f"RSS with {most} finished builds", "MiB", restarts.rss_mib[most],
                baseline=restarts.rss_mib[least], target=Target("<=", 95)),
         Figure("P5", "growth of RSS for 1,000 finished builds", "MiB", growth, target=Target("<=", 1)),
-        figure("P6", f"process start to the first new Job, {most} finished", "s", restarts.first[most],
-               baseline=restarts.first[least], target=Target("<=", 1)),
+        figure("P6", f"process start to the first new Job, {most} finished (baseline: its imports alone)", "s",
+               restarts.first[most], baseline=restarts.imports, target=Target("<=", 1)),
         figure("P6", f"process start until every running build is right, {most} finished", "s",
-               restarts.correct[most], baseline=restarts.correct[least], target=Target("<=", 3)),
-        figure("P6", f"start to first new Job, {most} finished beside none", "s", restarts.first[most],
+               restarts.correct[most], baseline=restarts.imports, target=Target("<=", 3)),
+        figure("P6", f"process start to the first new Job, {most} finished beside {least}", "s", restarts.first[most],
                baseline=restarts.first[least], target=Target("<=", 1.2, "ratio")),
         Figure("P6", "finished builds written to by restarts", "", restarts.written, target=Target("<=", 0)),
         Figure("P6", "running builds not left as they were", "", restarts.wronged, target=Target("<=", 0)),

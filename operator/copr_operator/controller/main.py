@@ -10,7 +10,7 @@ from typing import Any, cast
 import kopf
 
 from copr_operator.controller.backend import BackendClient, BackendError
-from copr_operator.controller.events import EventPoster
+from copr_operator.controller.events import POSTERS, EventPoster
 from copr_operator.controller.executor import Executor, StaleError
 from copr_operator.controller.health import serve_health
 from copr_operator.controller.ids import IdAllocator
@@ -55,9 +55,9 @@ class Controller:
         )
         self.executor = Executor(kube, self.backend, self.store, operator)
         ids = IdAllocator(kube, operator.namespace, self.backend.highest_id)
-        events = EventPoster(kube)
+        self.events = EventPoster(kube)
         self.reconciler = Reconciler(
-            kube, self.store, self.executor, ids, events, metrics, operator, self.queue.add
+            kube, self.store, self.executor, ids, self.events, metrics, operator, self.queue.add
         )  # fmt: skip
         self.feeder = Feeder(self.store)
         self.sync = Synchronizer(
@@ -107,6 +107,7 @@ class Controller:
             asyncio.create_task(self._resync_loop(), name="the resync"),
             asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
             asyncio.create_task(self._operate(kopf_stop), name="kopf"),
+            *(asyncio.create_task(self.events.run(), name=f"poster {n}") for n in range(POSTERS)),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.settings.workers)),
         }
         try:

@@ -146,7 +146,7 @@ class Reconciler:
         self._ids.written(build.uid)
         self._store.assume_build(written)
         current_id.set(written.status.id)
-        await self._events.build_changed(build, written)
+        self._events.build_changed(build, written)
         if written.status.state in TERMINAL and build.status.state not in TERMINAL:
             self._ended(written)
         return True
