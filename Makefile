@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages setup demo test test-e2e test-fast lint generate lock bench cluster down kubeconfig urls
+.PHONY: help debian-packages setup demo test test-e2e test-fast lint generate lock bench bench-quick cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,12 @@ test-e2e: setup debian-packages ## The demo's chain on the real node, as a test
 
 test-fast: setup lint ## What needs no cluster
 	@$(PYTEST) tests/unit --timeout 20
+
+bench: setup debian-packages ## The operator beside bare Jobs and a minimal controller; draws docs/performance.md's pictures
+	@$(PYTHON) -m tests.bench --draw
+
+bench-quick: setup debian-packages ## The same table with smaller numbers, in under five minutes
+	@$(PYTHON) -m tests.bench --quick
 
 lint: setup ## ruff, mypy, import-linter, generated files
 	@.venv/bin/ruff check --quiet .

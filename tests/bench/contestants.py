@@ -107,7 +107,7 @@ async def behind(name: str, stage: Stage, kubeconfig: Path) -> AsyncIterator[Con
         yield Controlled(stage, process.pid)
 
 
-def controller_arguments(kubeconfig: Path, namespace: str, backend_url: str) -> list[str]:
+def controller_arguments(kubeconfig: Path, namespace: str, backend_url: str, port: int = 0) -> list[str]:
     """The controller as in manifests/base, for one namespace that is the installation's as well."""
     token = arena.BUILD / "bench-token"
     token.write_text("the-fake-backend-takes-any")
@@ -116,7 +116,7 @@ def controller_arguments(kubeconfig: Path, namespace: str, backend_url: str) -> 
         *("--namespace", namespace, "--watch", namespace),
         *("--operator-image", shapes.IMAGE, "--source-image", shapes.IMAGE),
         *("--backend-url", backend_url, "--results-url", shapes.RESULTS_URL),
-        *("--backend-token-file", str(token), "--http-port", "0"),
+        *("--backend-token-file", str(token), "--http-port", str(port)),
     ]
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.transport import ACTIVE_SELECTOR
 from copr_operator.core import names
@@ -27,6 +29,7 @@ from tests.bench.shapes import Shape
 from tests.bench.sizes import Sizes
 from tests.bench.writes import proxied
 from tests.cluster.api import Cluster
+from tests.integration.backend.process import free_port
 from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import FakeKubelet, Status, ended, plan_of, running, succeed
 from tests.support.world import FakeBackend
@@ -67,9 +70,10 @@ class Site:
         """uid -> name of the builds that run."""
 
     def controller(
-        self, kubeconfig: Path | None = None, *, mortal: bool = False
+        self, kubeconfig: Path | None = None, *, mortal: bool = False, port: int = 0
     ) -> AbstractAsyncContextManager[Process]:
-        arguments = controller_arguments(kubeconfig or self.cluster.kubeconfig, self.namespace, self.backend.url)
+        kubeconfig = kubeconfig or self.cluster.kubeconfig
+        arguments = controller_arguments(kubeconfig, self.namespace, self.backend.url, port)
         return arena.running("controller", *arguments, mortal=mortal)
 
     async def submit(self) -> tuple[str, str]:
@@ -216,10 +220,23 @@ async def _failover(place: Site) -> float:
     """Seconds from the SIGKILL of the active controller until a standby has acted on a new build."""
     async with place.controller(mortal=True) as active:
         await _acted_on(place.observer, (await place.submit())[0], load.PATIENCE)
-        async with place.controller():
+        port = free_port()
+        async with place.controller(port=port):
+            await _waits_for_the_lease(port)
             active.kill()
             began = asyncio.get_running_loop().time()
             return await _acted_on(place.observer, (await place.submit())[0], 3 * LEASE_SECONDS) - began
+
+
+async def _waits_for_the_lease(port: int) -> None:
+    """Returns when the controller with this port for its metrics has seen who holds the Lease."""
+    async with aiohttp.ClientSession() as http, asyncio.timeout(load.PATIENCE):
+        seen = False
+        while not seen:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                    seen = 'resource="leases"' in await answer.text()
+            await asyncio.sleep(0.1)
 
 
 async def _acted_on(observer: Observer, uid: str, patience: float) -> float:

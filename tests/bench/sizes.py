@@ -31,16 +31,19 @@ class Sizes:
     together: int
     """Builds that finish at once in one repository."""
 
+    node: int
+    """Builds on the node cluster."""
+
     def burst(self, shape: Shape) -> int:
         return min(self.burst_builds, self.burst_jobs // shape.jobs)
 
 
 QUICK = Sizes(
     rounds=1, idle=10, burst_builds=60, burst_jobs=120, scale=(50, 150), window=100, history=(0, 100, 1000),
-    running=20, restarts=1, failovers=1, packages=(100, 1000), publications=3, together=100,
+    running=20, restarts=1, failovers=1, packages=(100, 1000), publications=3, together=100, node=1,
 )  # fmt: skip
 FULL = Sizes(
     rounds=3, idle=20, burst_builds=500, burst_jobs=1000, scale=(100, 1000, 10_000), window=500,
     history=(0, 100, 1000, 10_000), running=100, restarts=3, failovers=2, packages=(100, 1000, 10_000),
-    publications=5, together=100,
+    publications=5, together=100, node=3,
 )  # fmt: skip

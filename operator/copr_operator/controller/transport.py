@@ -135,7 +135,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.watching.inactivity_timeout = 70
     # They belong together: an idle worker of kopf holds its slot until the timeout.
     settings.queueing.worker_limit = 500

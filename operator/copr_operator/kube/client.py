@@ -171,7 +171,7 @@ class KubeClient:
         return True
 
     async def list_pages(
-        self, path: str, params: Params | None = None, *, page: int = 500, accept: str = "application/json"
+        self, path: str, params: Params | None = None, *, page: int = 100, accept: str = "application/json"
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """Pages of a LIST as (items, resourceVersion of the list). An expired continue token (410) is an ApiError."""
         query = {**(params or {}), "limit": str(page)}
