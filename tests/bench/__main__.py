@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import arena, costs, history, node, pictures, publication, scale, writes
+from tests.bench import arena, costs, history, node, page, pictures, publication, scale, writes
 from tests.bench.figures import Figure, table, to_json
 from tests.bench.observer import BenchError
 from tests.bench.sizes import FULL, QUICK, Sizes
@@ -47,17 +47,25 @@ async def on_a_control_plane(sizes: Sizes, wanted: frozenset[str], directory: Pa
     return found
 
 
+def renew_page(found: list[Figure], busy: float) -> None:
+    path = REPOSITORY / "docs" / "performance.md"
+    block = f"{page.machine()}; load before the run: {busy:.1f}; it took {(time.monotonic() - BEGAN) / 60:.0f} min.\n\n"
+    path.write_text(page.renewed(path.read_text(), block + table(found)))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, under five minutes")
     parser.add_argument("--only", default=",".join(IDS), help="ids, separated by commas")
-    parser.add_argument("--draw", action="store_true", help="write the pictures of docs/performance.md")
+    parser.add_argument("--draw", action="store_true", help="renew the table and the pictures of docs/performance.md")
     given = parser.parse_args()
     wanted, sizes = frozenset(given.only.split(",")), QUICK if given.quick else FULL
     if unknown := wanted - {*IDS, NODE}:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(IDS)}, {NODE}")
     directory = REPOSITORY / "docs" / "images" if given.draw else None
     found: list[Figure] = []
+    busy = page.load()
+    report(f"{page.machine()}; load before the run: {busy:.1f}")
     try:
         if wanted - {"P8", NODE}:
             found += asyncio.run(on_a_control_plane(sizes, wanted, directory))
@@ -72,6 +80,8 @@ def main() -> int:
         print(f"the bench failed: {error}", file=sys.stderr)
         return 1
     found.sort(key=lambda one: (*IDS, NODE).index(one.id))
+    if given.draw:
+        renew_page(found, busy)
     arena.BUILD.mkdir(exist_ok=True)
     (arena.BUILD / "bench.json").write_text(to_json(found))
     print(table(found))

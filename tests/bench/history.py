@@ -32,7 +32,7 @@ from tests.cluster.api import Cluster
 from tests.integration.backend.process import free_port
 from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import FakeKubelet, Status, ended, plan_of, running, succeed
-from tests.support.world import FakeBackend
+from tests.support.world import FakeBackend, eventually
 
 SHAPE = Shape(1)
 SEEDERS = 32
@@ -113,6 +113,19 @@ class Site:
             del self.running[uid]
         return uids
 
+    async def expire_jobs(self) -> None:
+        """Removes the Jobs of ended builds, as ttlSecondsAfterFinished does an hour later; with them their pods."""
+        for uid, unit in list(self.observer.units.items()):
+            for step in unit.made if unit.ended else ():
+                path = paths.jobs(self.namespace, names.job_name(uid, step, 1))
+                await self.kube.delete(path, {"propagationPolicy": "Background"})
+        pods = paths.core("pods", self.namespace)
+
+        async def expired() -> bool:
+            return len((await self.kube.get(pods))["items"]) <= len(self.running) * SHAPE.jobs
+
+        await eventually(expired, lambda: "the pods of expired Jobs stay", timeout=load.PATIENCE)
+
     async def finished_versions(self) -> dict[str, str]:
         """resourceVersion by name of every finished build."""
         active = {item["metadata"]["name"] for item in await self._list({"fieldSelector": ACTIVE_SELECTOR})}
@@ -158,6 +171,7 @@ async def measure(cluster: Cluster, sizes: Sizes, report: Callable[[str], None])
                 await _restart(place, count, sizes.running, restarts)
             report(f"restart with {count} finished builds: {restarts.first[count]} s to the first Job, "
                    f"{restarts.correct[count]} s until all is right")  # fmt: skip
+        await place.expire_jobs()
         async with ApiProxy(place.kube).serve() as proxy:
             async with place.controller(proxied(proxy.url, place.namespace)):
                 await _acted_on(place.observer, (await place.submit())[0], load.PATIENCE)
@@ -187,6 +201,7 @@ async def _seed(place: Site, model: dict[str, Any], numbers: Iterable[int]) -> N
 async def _restart(place: Site, finished: int, wanted: int, restarts: Restarts) -> None:
     async with place.controller():
         await place.run_builds(wanted)
+    await place.expire_jobs()
     ending = await place.end_half()
     new, _ = await place.submit()
     before = await place.finished_versions()

@@ -96,12 +96,12 @@ class ApiProxy:
                     return _hang_up(request)
                 return web.Response(status=answer.status, body=data, headers=plain)
             response = web.StreamResponse(status=answer.status, headers=plain)
-            await response.prepare(request)
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
             task.add_done_callback(self._streams.discard)
             with contextlib.suppress(ConnectionError, aiohttp.ClientError, asyncio.CancelledError):
+                await response.prepare(request)
                 async for chunk in answer.content.iter_any():
                     if self.dead:
                         return response
