@@ -30,9 +30,11 @@ class Minimal:
         await asyncio.gather(self._watch(builds, self._build), self._watch(jobs, self._job))
 
     async def _watch(self, path: str, look: Callable[[dict[str, Any]], None]) -> None:
-        async with self._http.get(path, params={"watch": "true"}) as response:
-            async for line in response.content:
-                look(json.loads(line)["object"])
+        """Without a resourceVersion each watch begins with all there is. The API server ends those that fall behind."""
+        while True:
+            async with self._http.get(path, params={"watch": "true"}) as response:
+                async for line in response.content:
+                    look(json.loads(line)["object"])
 
     def _build(self, build: dict[str, Any]) -> None:
         uid = build["metadata"]["uid"]
@@ -42,7 +44,7 @@ class Minimal:
 
     def _job(self, job: dict[str, Any]) -> None:
         uid, step = job["metadata"]["labels"][names.LABEL_BUILD_UID], job["metadata"]["name"]
-        if step not in self._left.get(uid, ()) or not job["status"].get("completionTime"):
+        if step not in self._left.get(uid, ()) or not job.get("status", {}).get("completionTime"):
             return
         self._left[uid].remove(step)
         if step.endswith(f"-{names.SOURCE_STEP}-1") and self._shape.chroots:

@@ -73,7 +73,16 @@ class Observer:
 
     async def until_ended(self, count: int, patience: float) -> None:
         """Returns when `count` units have ended in all. Raises BenchError when none ends for `patience` seconds."""
-        await self.until(lambda: self.ended >= count, patience, lambda: f"{self.ended} of {count} units ended")
+        await self.until(
+            lambda: self.ended >= count, patience, lambda: f"{count} should have ended: {self._progress()}"
+        )
+
+    def _progress(self) -> str:
+        units = self.units.values()
+        made, done = (
+            sum(len(times) for times in each) for each in zip(*((u.made, u.done) for u in units), strict=True)
+        )
+        return f"{len(units)} units, {made} Jobs made, {done} complete, {self.ended} units ended"
 
     async def until(self, reached: Callable[[], bool], patience: float, describe: Callable[[], str]) -> None:
         """Looks whenever a Job or build has changed. Raises BenchError when nothing changes for `patience` seconds."""
