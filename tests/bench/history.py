@@ -175,6 +175,10 @@ async def measure(cluster: Cluster, sizes: Sizes, report: Callable[[str], None])
         async with ApiProxy(place.kube).serve() as proxy:
             async with place.controller(proxied(proxy.url, place.namespace)):
                 await _acted_on(place.observer, (await place.submit())[0], load.PATIENCE)
+                listed = -1
+                while listed != proxy.listed_bytes:  # the ended builds are listed in pages, with pauses
+                    listed = proxy.listed_bytes
+                    await asyncio.sleep(2)
             restarts.listed_kib = proxy.listed_bytes / 1024
         for _ in range(sizes.failovers):
             restarts.failovers.append(await _failover(place))
