@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate lock bench cluster down kubeconfig urls
+.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate lock bench bench-quick cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,12 @@ test-internet: setup source-tools ## The real package index (needs the internet)
 test-fast: setup lint ## What needs no cluster
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/model
+
+bench: setup debian-packages ## The operator beside bare Jobs and a minimal controller; draws docs/performance.md's pictures
+	@$(PYTHON) -m tests.bench --draw
+
+bench-quick: setup debian-packages ## The same table with smaller numbers, in under five minutes
+	@$(PYTHON) -m tests.bench --quick
 
 lint: setup ## ruff, mypy, import-linter, generated files
 	@.venv/bin/ruff check --quiet .

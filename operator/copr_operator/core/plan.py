@@ -29,7 +29,7 @@ class Urgency(IntEnum):
     NOW = 0
     """Something rests on it: the id, the SRPM, an end."""
     SOON = 1
-    """A new state or reason: at most once a second."""
+    """A new state or reason: at most once in two seconds."""
     LAZY = 2
     """Only the words are other: at most once a minute."""
 
