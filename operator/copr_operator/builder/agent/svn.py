@@ -53,7 +53,7 @@ class SvnExport:
             "GIT_CONFIG_GLOBAL": "/dev/null",
         }
         hidden = tuple(secret for secret in (credentials.password,) if secret)
-        self._tools = Toolbox(target, limit, environment, hidden)
+        self._tools = Toolbox(target, limit, environment, hidden, lambda: bool(proxy.refusals))
 
     async def fetch(self, committish: str | None) -> str:
         """Exports; the revision. AgentError with CloneFailed, CommittishNotFound or AddressRefused."""
