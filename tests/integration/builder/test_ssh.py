@@ -15,7 +15,7 @@ from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PodPaths
 from copr_operator.core.wire import EgressRules, ScmSource, StepPlan
 from tests.integration.builder.conftest import plan_of
-from tests.support.scm_servers import commit
+from tests.support.scm_servers import SvnServer, commit
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,17 @@ async def test_a_repository_is_cloned_with_the_key_of_the_secret(sshd: Sshd, pat
     assert (cloned / "hello.spec").read_text() == "by ssh\n"
     kept = [path for path in paths.in_dir.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
     assert kept == []
+
+
+async def test_svn_over_ssh_uses_the_same_key(sshd: Sshd, paths: PodPaths, tmp_path: Path) -> None:
+    svn = SvnServer(tmp_path / "svn")
+    svn.root.mkdir()
+    svn.repository("hello", {"hello.spec": "by svn+ssh\n"})
+    secret(paths, ssh_privatekey=sshd.user_key, known_hosts=sshd.host_key, hosts="127.0.0.1")
+    url = f"svn+{sshd.url.partition('/sshd/')[0].rpartition(str(tmp_path))[0]}{svn.root}/hello"
+    source = ScmSource(scm="svn", clone_url=url, method="rpkg", credentials=True)
+    await repositories.bring_scm(plan_of(), source, paths)
+    assert (paths.in_dir / "source/repository/hello.spec").read_text() == "by svn+ssh\n"
 
 
 async def test_without_known_hosts_the_hosts_first_key_is_believed(sshd: Sshd, paths: PodPaths) -> None:

@@ -47,7 +47,7 @@ class GitClone:
         environment["TMPDIR"] = str(target.parent)
         environment["GIT_SSH_COMMAND"] = ssh_command(private, private / "connect", credentials)
         hidden = tuple(secret for secret in (credentials.password,) if secret)
-        self._tools = Toolbox(target, limit, environment, hidden)
+        self._tools = Toolbox(target, limit, environment, hidden, lambda: bool(proxy.refusals))
         self._proxy = proxy
 
     async def fetch(self, committish: str | None) -> str:
@@ -62,8 +62,8 @@ class GitClone:
         return ended.last
 
     async def _git(self, *arguments: str, quiet: bool = False) -> Ended:
-        # What asks the server bears to be asked again; a host that is not allowed never will be.
-        patient = arguments[0] in ("fetch", "submodule") and not self._proxy.refusals
+        # What asks the server bears to be asked again.
+        patient = arguments[0] in ("fetch", "submodule")
         run = self._tools.run_patiently if patient else self._tools.run
         return await run("git", *arguments, quiet=quiet)
 

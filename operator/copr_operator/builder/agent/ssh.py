@@ -17,8 +17,11 @@ def write_connector(directory: Path, proxy: EgressProxy) -> Path:
     return path
 
 
-def ssh_command(directory: Path, connector: Path, credentials: Credentials) -> str:
-    """For GIT_SSH_COMMAND and SVN_SSH. Without `known_hosts` in the Secret the host's first key is believed."""
+def ssh_command(directory: Path, connector: Path, credentials: Credentials, port: int | None = None) -> str:
+    """For GIT_SSH_COMMAND and SVN_SSH. Without `known_hosts` in the Secret the host's first key is believed.
+
+    `port`: for svn, which does not tell ssh the one in its URL; git does.
+    """
     known = credentials.known_hosts
     options = {
         "ProxyCommand": f"{shlex.quote(str(connector))} %h %p",
@@ -32,4 +35,6 @@ def ssh_command(directory: Path, connector: Path, credentials: Credentials) -> s
         "ForwardAgent": "no",
         "PermitLocalCommand": "no",
     }
+    if port is not None:
+        options["Port"] = str(port)
     return shlex.join(["ssh", "-F", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())])

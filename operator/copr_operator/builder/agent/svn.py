@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from copr_operator.builder.agent.credentials import Credentials
 from copr_operator.builder.agent.egress import EgressProxy, RefusedError
 from copr_operator.builder.agent.errors import AgentError
-from copr_operator.builder.agent.pod import SOURCE_CA_VARIABLE
+from copr_operator.builder.agent.pod import SOURCE_CA_VARIABLE, say
 from copr_operator.builder.agent.ssh import ssh_command, write_connector
 from copr_operator.builder.agent.tools import Ended, Toolbox
 
@@ -48,12 +48,12 @@ class SvnExport:
             "HOME": str(private),
             "TMPDIR": str(target.parent),
             "LC_ALL": "C.UTF-8",
-            "SVN_SSH": ssh_command(private, connector, credentials),
+            "SVN_SSH": ssh_command(private, connector, credentials, urlsplit(url).port),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
         }
         hidden = tuple(secret for secret in (credentials.password,) if secret)
-        self._tools = Toolbox(target, limit, environment, hidden)
+        self._tools = Toolbox(target, limit, environment, hidden, lambda: bool(proxy.refusals))
 
     async def fetch(self, committish: str | None) -> str:
         """Exports; the revision. AgentError with CloneFailed, CommittishNotFound or AddressRefused."""
@@ -72,6 +72,8 @@ class SvnExport:
         """svn:// has no proxies: its host is judged and replaced by its address here."""
         parts = urlsplit(self._url)
         clean = parts._replace(netloc=parts.netloc.rpartition("@")[2]) if self._credentials.basic else parts
+        if parts.scheme == "svn+ssh" and parts.port is not None:
+            clean = clean._replace(netloc=clean.netloc.rpartition(":")[0])
         if parts.scheme != "svn":
             return clean.geturl()
         try:
@@ -101,6 +103,8 @@ class SvnExport:
         ended = await self._svn(*arguments)
         if ended.code == 0:
             return ended
+        for line in ended.lines if arguments[0] == "info" else ():
+            say(line)
         if self._proxy.refusals:
             raise AgentError("AddressRefused", self._proxy.refusals[-1])
         reason = "CommittishNotFound" if any(code in ended.last for code in _NO_SUCH_REVISION) else "CloneFailed"

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +46,16 @@ class Ended:
 
 @dataclass
 class Toolbox:
-    """`directory` may grow to `limit` bytes; `hidden` never appears in what is said or kept."""
+    """`directory` may grow to `limit` bytes; `hidden` never appears in what is said or kept.
+
+    `refused`: whether the rules have refused a host, which no patience changes.
+    """
 
     directory: Path
     limit: int
     environment: Mapping[str, str]
     hidden: tuple[str, ...] = ()
+    refused: Callable[[], bool] = lambda: False
     _said: int = field(default=0, init=False)
 
     async def run(self, *command: str, stdin: str | None = None, quiet: bool = False) -> Ended:
@@ -77,7 +81,8 @@ class Toolbox:
         """`run`, again after a pause when the network or the server was at fault. The command must bear it."""
         for tries in range(MAX_TRIES):
             ended = await self.run(*command, stdin=stdin, quiet=quiet)
-            if ended.code == 0 or not _TRANSIENT.search("\n".join(ended.lines)) or tries + 1 == MAX_TRIES:
+            transient = _TRANSIENT.search("\n".join(ended.lines)) is not None and not self.refused()
+            if ended.code == 0 or not transient or tries + 1 == MAX_TRIES:
                 break
             say(f"trying again (try {tries + 1} of {MAX_TRIES} failed)")
             await asyncio.sleep(PAUSES.after(tries))
