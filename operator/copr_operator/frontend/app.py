@@ -1,0 +1,24 @@
+"""The frontend as an ASGI application."""
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from copr_operator.frontend.http import EXCEPTION_HANDLERS, WithoutSlashes
+from copr_operator.frontend.http_builds import BuildRoutes
+from copr_operator.frontend.http_create import CreateRoutes
+from copr_operator.frontend.http_general import GeneralRoutes
+from copr_operator.frontend.http_projects import ProjectRoutes
+from copr_operator.frontend.services import Services
+
+
+def make_app(services: Services) -> ASGIApp:
+    """`services` are started and ended by the caller."""
+    routes = [
+        *CreateRoutes(services).routes(),
+        *BuildRoutes(services).routes(),
+        *ProjectRoutes(services).routes(),
+        *GeneralRoutes(services).routes(),
+    ]
+    app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
+    app.router.redirect_slashes = False
+    return WithoutSlashes(app)

@@ -1,0 +1,149 @@
+"""What clients do to projects, carried out on CoprProjects: create, change, delete."""
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from copr_operator.api.project import ProjectSpec
+from copr_operator.core import names
+from copr_operator.core.observed import ProjectView, project_view
+from copr_operator.core.patch import merge_patch
+from copr_operator.frontend import rights
+from copr_operator.frontend.builds import Builds
+from copr_operator.frontend.cache import Cache
+from copr_operator.frontend.errors import CoprError, no_project
+from copr_operator.frontend.project_forms import dump
+from copr_operator.frontend.reader import Reader, refused
+from copr_operator.frontend.records import BuildRecord
+from copr_operator.frontend.tokens import Account
+from copr_operator.kube import paths
+from copr_operator.kube.client import ApiError, KubeClient
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 5
+
+
+class Projects:
+    def __init__(self, kube: KubeClient, cache: Cache, reader: Reader, builds: Builds, namespace: str) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._reader = reader
+        self._builds = builds
+        self._namespace = namespace
+
+    # -- create ------------------------------------------------------------------------------------------------------
+
+    async def create(self, spec: ProjectSpec) -> ProjectView:
+        """Raises CoprError 400 when the owner has such a project, 403 when the owner has no namespace."""
+        namespace = self._namespace.format(owner=names.slug(spec.owner))
+        manifest = {
+            "apiVersion": names.API_VERSION,
+            "kind": "CoprProject",
+            # Random: a project of this name may still be on its way out, with its results.
+            "metadata": {"name": f"{names.slug(spec.owner)}-{names.slug(spec.name)}-{secrets.token_hex(3)}"},
+            "spec": dump(spec),
+        }
+        try:
+            obj = await self._kube.create(paths.copr("coprprojects", namespace), manifest)
+        except ApiError as error:
+            if error.not_found:
+                text = f"There is no namespace {namespace} for projects of {spec.owner}: ask the administrator for it."
+                raise CoprError(403, text) from None
+            raise refused(error) from None
+        project = project_view(obj)
+        if await self._was_first(project):
+            self._cache.project_event("ADDED", obj)
+            return project
+        await self._remove(project)
+        raise name_taken(spec.owner, spec.name)
+
+    async def _was_first(self, project: ProjectView) -> bool:
+        """Two replicas may create the same project at the same moment: the API server says which is older."""
+        query = {"fieldSelector": f"spec.owner={project.spec.owner},spec.name={project.spec.name}"}
+        try:
+            found = await self._kube.get(paths.copr("coprprojects"), query)
+        except ApiError as error:
+            await self._remove(project)
+            raise refused(error) from None
+        living = [
+            project_view(item) for item in found.get("items") or () if "deletionTimestamp" not in item["metadata"]
+        ]
+        return min(living, key=lambda view: (view.created, view.uid), default=project).uid == project.uid
+
+    # -- change ------------------------------------------------------------------------------------------------------
+
+    async def change(self, project: ProjectView, change: Callable[[ProjectSpec], ProjectSpec]) -> ProjectView:
+        """Writes what `change` makes of the project as it is now; again when somebody else was faster.
+
+        Raises what `change` raises, and CoprError 404, 409.
+        """
+        path = paths.copr("coprprojects", project.namespace, project.name)
+        for _ in range(_TRIES):
+            try:
+                obj = await self._kube.get(path)
+                if obj["metadata"]["uid"] != project.uid or "deletionTimestamp" in obj["metadata"]:
+                    raise no_project(project.spec.owner, project.spec.name)
+                old = ProjectSpec.model_validate(obj["spec"])
+                patch = merge_patch(dump(old), dump(change(old)))
+                if patch:
+                    version = obj["metadata"]["resourceVersion"]
+                    obj = await self._kube.patch(path, {"metadata": {"resourceVersion": version}, "spec": patch})
+            except ApiError as error:
+                if error.not_found:
+                    raise no_project(project.spec.owner, project.spec.name) from None
+                if error.conflict:
+                    continue
+                raise refused(error) from None
+            self._cache.project_event("MODIFIED", obj)
+            return project_view(obj)
+        raise CoprError(409, "The project is being changed by others; try again.")
+
+    def require_chroots_idle(self, project: ProjectView, new: ProjectSpec) -> None:
+        """A chroot with builds under way can't leave the project. Raises CoprError 409."""
+        leaving = {chroot.name for chroot in project.spec.chroots} - {chroot.name for chroot in new.chroots}
+        if not leaving:
+            return
+        for record in self._unfinished(project):
+            busy = sorted(leaving & {name for name, _ in record.chroots})
+            if busy:
+                raise CoprError(
+                    409, f"Can't drop chroot from project, related build {record.id} is still in progress: {busy[0]}"
+                )
+
+    # -- delete ------------------------------------------------------------------------------------------------------
+
+    async def delete(self, account: Account, project: ProjectView) -> None:
+        """With all its builds, which go first: a deletion that was cut short can be asked for again.
+
+        Raises CoprError 400 while builds run, 403.
+        """
+        name = f"{project.spec.owner}/{project.spec.name}"
+        if not rights.can_edit(account, project.spec):
+            raise CoprError(403, f"You don't have permissions to delete project {name}.")
+        if project.spec.api_settings.persistent:
+            raise CoprError(403, "This project is protected against deletion.")
+        if running := self._unfinished(project):
+            numbers = ", ".join(str(record.id) for record in running[:100])
+            raise CoprError(400, f"Build(s) {numbers} are still running.\n")
+        await self._builds.delete_records(self._cache.of_project(project))
+        await self._remove(project)
+
+    def _unfinished(self, project: ProjectView) -> list[BuildRecord]:
+        return [record for record in self._cache.of_project(project) if not record.finished]
+
+    async def _remove(self, project: ProjectView) -> None:
+        body = {"preconditions": {"uid": project.uid}}
+        try:
+            await self._kube.delete(paths.copr("coprprojects", project.namespace, project.name), body)
+        except ApiError as error:
+            raise refused(error) from None
+        gone: dict[str, Any] = {"metadata": {"uid": project.uid}}
+        self._cache.project_event("DELETED", gone)
+
+
+def name_taken(owner: str, name: str) -> CoprError:
+    if owner.startswith("@"):
+        return CoprError(400, f"name: Group {owner[1:]} already has a project named '{name}'.")
+    return CoprError(400, f"name: You already have a project named '{name}'.")
