@@ -58,6 +58,7 @@ RepoUrl = Annotated[
         pattern=r"^(https?://[A-Za-z0-9._~:@%$\[\]-]+(/[!-~]*)?|copr://@?[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.+:-]*)$",
     ),
 ]
+RepoUrls = Annotated[list[RepoUrl], Field(max_length=32, json_schema_extra=ATOMIC)]
 RepoId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 # A package name or another requirement dnf understands; never an option of dnf.
 Requirement = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9/(@_][^\x00-\x1f\x7f]*$")]

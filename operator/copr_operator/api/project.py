@@ -13,14 +13,13 @@ from copr_operator.api.common import (
     Conditions,
     Owner,
     ProjectName,
-    RepoUrl,
+    RepoUrls,
     Requirement,
     cel,
     list_map,
 )
 from copr_operator.api.project_settings import ChrootApiSettings, ProjectApiSettings, ProjectPermission
 
-RepoUrls = Annotated[list[RepoUrl], Field(max_length=32, json_schema_extra=ATOMIC)]
 BuildOptions = Annotated[list[BuildOption], Field(max_length=32, json_schema_extra=ATOMIC)]
 
 
