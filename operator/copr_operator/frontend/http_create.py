@@ -9,12 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from copr_operator.core.observed import ProjectView
-from copr_operator.frontend import build_forms, rights
+from copr_operator.frontend import build_forms, rights, source_forms
 from copr_operator.frontend.body import form
 from copr_operator.frontend.build_forms import BuildOptions
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.fields import Fields
-from copr_operator.frontend.http import answer, items, route
+from copr_operator.frontend.http import Handler, answer, items, route
 from copr_operator.frontend.http_builds import BUILD
 from copr_operator.frontend.paging import NO_META
 from copr_operator.frontend.records import BuildRecord
@@ -35,7 +35,28 @@ class CreateRoutes:
             route(f"{BUILD}/check-before-build", self.check_before_build, "POST"),
             route(f"{BUILD}/create/url", self.url, "POST"),
             route(f"{BUILD}/create/upload", self.upload, "POST"),
+            *(
+                route(f"{BUILD}/create/{kind}", self._one_build(sources), "POST")
+                for kind, sources in self._kinds().items()
+            ),
         ]
+
+    def _kinds(self) -> dict[str, Sources]:
+        """Ways to create one build from fields alone."""
+        instances = self._services.settings.dist_gits.split()
+        return {
+            "scm": source_forms.scm,
+            "distgit": lambda fields: source_forms.distgit(fields, instances),
+            "pypi": source_forms.pypi,
+            "rubygems": source_forms.rubygems,
+            "custom": lambda fields: source_forms.custom(fields, self._services.cache.active_chroots()),
+        }
+
+    def _one_build(self, sources: Sources) -> Handler:
+        async def create(request: Request) -> Response:
+            return answer((await self._create(request, sources))[0].json)
+
+        return create
 
     async def check_before_build(self, request: Request) -> Response:
         """Says what a create would say, and does nothing."""

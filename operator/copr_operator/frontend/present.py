@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from copr_operator.api.build import ChrootStatus, SourceSpec
+from copr_operator.api.build import ChrootStatus
 from copr_operator.api.common import TERMINAL
 from copr_operator.core import names
 from copr_operator.core.observed import BuildView, parse_time
+from copr_operator.frontend.present_source import source_dict
 
 Json = dict[str, Any]
 
@@ -100,16 +101,6 @@ def source_build_config_json(build: BuildView) -> Json:
         "timeout": spec.timeout,
         "is_background": spec.background,
     }
-
-
-def source_dict(source: SourceSpec) -> Json:
-    """The source as Copr names its parts (4.3)."""
-    if source.link is not None:
-        return {"url": source.link.url}
-    if source.upload is not None:
-        folder, _, package = source.upload.ref.partition("/")
-        return {"url": None, "pkg": package, "tmp": folder}
-    return {}
 
 
 def build_chroot_json(build: BuildView, chroot: ChrootStatus, results_url: str) -> Json:

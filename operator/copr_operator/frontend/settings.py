@@ -29,6 +29,10 @@ class FrontendSettings(BaseModel):
         description="Namespace of projects made through the API; {owner} is the owner's name in lower case, `-` for "
         "what a namespace's name can't hold and for the @ of a group. It must exist.",
     )
+    dist_gits: str = Field(
+        "fedora centos",
+        description="Dist-gits that the controller knows, separated by blanks; the default comes first.",
+    )
     backend_url: Url = Field(description="Backend as the frontend reaches it, without a slash at the end.")
     results_url: Url = Field(description="Backend as people reach it, without a slash at the end.")
     frontend_url: Url = Field("http://localhost:8080", description="Frontend as people reach it; shown in texts.")
