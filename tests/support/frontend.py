@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,10 +39,9 @@ class Person:
     def config(self) -> Path:
         return self.directory / f"{self.name}.conf"
 
-    @property
-    def client(self) -> Client:
-        """The unmodified Python client, as it reads that file."""
-        return Client.create_from_config_file(str(self.config))
+    async def ask(self, request: Callable[[Any], Any]) -> Any:
+        """`request` of the unmodified Python client. It blocks, so it has a thread of its own."""
+        return await asyncio.to_thread(lambda: request(Client.create_from_config_file(str(self.config))))
 
     @property
     def auth(self) -> tuple[str, str]:
@@ -91,9 +89,23 @@ class Site:
     async def api(self, method: str, path: str, who: Person | None = None, **options: Any) -> httpx.Response:
         return await self.http.request(method, f"/api_3{path}", auth=who.auth if who else None, **options)
 
-    async def knows(self, build_id: int) -> None:
-        """The build is in the cache."""
-        await eventually(lambda: _true(build_id in self.services.cache.builds), lambda: f"build {build_id} is unknown")
+    async def until_state(self, build_id: int, *states: str) -> dict[str, Any]:
+        """The Build object once it is in one of the states."""
+        last: dict[str, Any] = {}
+
+        async def probe() -> bool:
+            nonlocal last
+            last = (await self.api("GET", f"/build/{build_id}")).json()
+            return last.get("state") in states
+
+        await eventually(probe, lambda: f"the build stays {last}")
+        return last
+
+    async def spec_of(self, build_id: int) -> dict[str, Any]:
+        """spec of the CoprBuild with this id."""
+        record = self.services.cache.builds[build_id]
+        spec: dict[str, Any] = (await self.world.build(record.name))["spec"]
+        return spec
 
 
 async def _true(value: bool) -> bool:
@@ -135,8 +147,3 @@ class _Quiet(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
-
-
-def dumps(value: object) -> str:
-    """For messages of failed tests."""
-    return json.dumps(value, indent=1, default=str)

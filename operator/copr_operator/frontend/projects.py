@@ -61,15 +61,13 @@ class Projects:
 
     async def _was_first(self, project: ProjectView) -> bool:
         """Two replicas may create the same project at the same moment: the API server says which is older."""
-        query = {"fieldSelector": f"spec.owner={project.spec.owner},spec.name={project.spec.name}"}
+        selector = {"spec.owner": project.spec.owner, "spec.name": project.spec.name}
         try:
-            found = await self._kube.get(paths.copr("coprprojects"), query)
+            found = await self._reader.listed("coprprojects", selector)
         except ApiError as error:
             await self._remove(project)
             raise refused(error) from None
-        living = [
-            project_view(item) for item in found.get("items") or () if "deletionTimestamp" not in item["metadata"]
-        ]
+        living = [project_view(item) for item in found if "deletionTimestamp" not in item["metadata"]]
         return min(living, key=lambda view: (view.created, view.uid), default=project).uid == project.uid
 
     # -- change ------------------------------------------------------------------------------------------------------

@@ -71,26 +71,31 @@ class Reader:
             project = self._cache.project_of(record)
         return project
 
+    async def listed(self, plural: str, selector: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What the API server has of a kind, by fields, in the namespaces of this installation. Raises ApiError."""
+        query = ",".join(f"{path}={value}" for path, value in selector.items())
+        found: list[dict[str, Any]] = []
+        for place in self._namespaces:
+            answer = await self._kube.get(paths.copr(plural, place), {"fieldSelector": query})
+            found += answer.get("items") or ()
+        return found
+
     async def _read_through(
         self, plural: str, selector: Mapping[str, str], apply: Callable[[str, Mapping[str, Any]], None]
     ) -> None:
-        query = ",".join(f"{path}={value}" for path, value in selector.items())
-        now = self._clock()
-        if now - self._absent.get(f"{plural}?{query}", -ABSENT_SECONDS) < ABSENT_SECONDS:
+        key, now = f"{plural}?{sorted(selector.items())}", self._clock()
+        if now - self._absent.get(key, -ABSENT_SECONDS) < ABSENT_SECONDS:
             return
-        found = 0
         try:
             async with self._at_once:
-                for place in self._namespaces:
-                    answer = await self._kube.get(paths.copr(plural, place), {"fieldSelector": query})
-                    for item in answer.get("items") or ():
-                        found += 1
-                        apply("MODIFIED", item)
+                found = await self.listed(plural, selector)
         except ApiError as error:
             raise refused(error) from None
+        for item in found:
+            apply("MODIFIED", item)
         if not found:
-            self._absent.pop(f"{plural}?{query}", None)
-            self._absent[f"{plural}?{query}"] = now
+            self._absent.pop(key, None)
+            self._absent[key] = now
             while len(self._absent) > _MOST_ABSENT:
                 del self._absent[next(iter(self._absent))]
 
