@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from copr_operator.frontend.services import Services
 from copr_operator.frontend.settings import FrontendSettings
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
+from tests.support.copr_cli import CoprCli, Ended
 from tests.support.world import World, eventually
 
 RESULTS = "https://copr.example"
@@ -34,6 +33,7 @@ class Person:
     token: str
     url: str
     directory: Path
+    copr_cli: CoprCli
 
     @property
     def config(self) -> Path:
@@ -47,23 +47,9 @@ class Person:
     def auth(self) -> tuple[str, str]:
         return self.login, self.token
 
-    async def cli(self, *arguments: str) -> "Ended":
-        """The unmodified copr-cli as a process of its own."""
-        program = Path(sys.executable).with_name("copr-cli")
-        command = [str(program), "--config", str(self.config), *arguments]
-
-        def run() -> subprocess.CompletedProcess[str]:
-            return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-        done = await asyncio.to_thread(run)
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
+    async def cli(self, *arguments: str) -> Ended:
+        """The unmodified copr-cli, in a process of its own."""
+        return await self.copr_cli.run("--config", str(self.config), *arguments)
 
 
 @dataclass
@@ -75,13 +61,14 @@ class Site:
     url: str
     directory: Path
     http: httpx.AsyncClient
+    copr_cli: CoprCli
     people: dict[str, Person] = field(default_factory=dict)
 
     async def person(self, name: str, *groups: str, admin: bool = False, days: int = 1) -> Person:
         """Somebody with a token that was made as `copr-operator token create` makes it."""
         made = tokens.make(name, groups, admin=admin, now=datetime.now(UTC), days=days)
         await self.world.kube.create(paths.core("secrets", self.world.namespace), made.secret)
-        person = Person(name, made.login, made.token, self.url, self.directory)
+        person = Person(name, made.login, made.token, self.url, self.directory, self.copr_cli)
         person.config.write_text(tokens.config_file(name, made.login, made.token, made.expires, self.url))
         self.people[name] = person
         return person
@@ -133,10 +120,12 @@ async def frontend(
         serving = asyncio.create_task(server.serve())
         await eventually(lambda: _true(server.started and services.ready), lambda: "the frontend does not start")
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        copr_cli = CoprCli()
         try:
             async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-                yield Site(world, services, url, directory, http)
+                yield Site(world, services, url, directory, http, copr_cli)
         finally:
+            await copr_cli.close()
             server.should_exit = True
             await serving
 
