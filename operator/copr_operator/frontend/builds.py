@@ -21,6 +21,9 @@ from copr_operator.kube.client import ApiError, KubeClient
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 16
+"""Creates that wait for their ids at the same time; others wait before, so that a burst costs time and no 503s."""
+
 
 class Builds:
     def __init__(
@@ -31,6 +34,7 @@ class Builds:
         self._reader = reader
         self._id_timeout = id_timeout
         self._cancel_timeout = cancel_timeout
+        self._creating = asyncio.Semaphore(AT_ONCE)
 
     # -- create ------------------------------------------------------------------------------------------------------
 
@@ -51,11 +55,13 @@ class Builds:
         specs = [checked({**base, "source": source}) for source in sources]
         made: list[tuple[dict[str, Any], bool]] = []
         try:
-            for number, spec in enumerate(specs):
-                name = _name(project, account, idempotency_key, number)
-                made.append(await self._create(project.namespace, name, spec))
-            waits = (self._with_id(obj) for obj, _ in made)
-            return list(await asyncio.gather(*waits))
+            async with self._creating:
+                for number, spec in enumerate(specs):
+                    name = _name(project, account, idempotency_key, number)
+                    made.append(await self._create(project.namespace, name, spec))
+                patience = self._id_timeout * (1 + len(made) // AT_ONCE)
+                waits = (self._with_id(obj, patience) for obj, _ in made)
+                return list(await asyncio.gather(*waits))
         except BaseException:
             # Also when the client has gone away: no build that nobody knows of. Shielded, or that would stop it too.
             await asyncio.shield(self._take_back([obj for obj, new in made if new]))
@@ -104,10 +110,10 @@ class Builds:
                 raise CoprError(404, f"Namespace {namespace} does not exist.") from None
             raise refused(error) from None
 
-    async def _with_id(self, obj: Mapping[str, Any]) -> BuildRecord:
+    async def _with_id(self, obj: Mapping[str, Any], patience: float) -> BuildRecord:
         """The controller gives the id. Raises CoprError 503 when it doesn't in time."""
         metadata = obj["metadata"]
-        record = await self._cache.wait(metadata["uid"], lambda _: True, self._id_timeout)
+        record = await self._cache.wait(metadata["uid"], lambda _: True, patience)
         if record is None:
             # The watch may be what is late.
             try:

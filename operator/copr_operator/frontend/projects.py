@@ -1,7 +1,6 @@
 """What clients do to projects, carried out on CoprProjects: create, change, delete."""
 
 import logging
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from copr_operator.core.patch import merge_patch
 from copr_operator.frontend import rights
 from copr_operator.frontend.builds import Builds
 from copr_operator.frontend.cache import Cache
-from copr_operator.frontend.errors import CoprError, no_project
+from copr_operator.frontend.errors import CoprError, no_project, unavailable
 from copr_operator.frontend.project_forms import dump
 from copr_operator.frontend.reader import Reader, refused
 from copr_operator.frontend.records import BuildRecord
@@ -22,7 +21,7 @@ from copr_operator.kube.client import ApiError, KubeClient
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 5
+_TRIES = 6
 
 
 class Projects:
@@ -38,37 +37,36 @@ class Projects:
     async def create(self, spec: ProjectSpec) -> ProjectView:
         """Raises CoprError 400 when the owner has such a project, 403 when the owner has no namespace."""
         namespace = self._namespace.format(owner=names.slug(spec.owner))
-        manifest = {
-            "apiVersion": names.API_VERSION,
-            "kind": "CoprProject",
-            # Random: a project of this name may still be on its way out, with its results.
-            "metadata": {"name": f"{names.slug(spec.owner)}-{names.slug(spec.name)}-{secrets.token_hex(3)}"},
-            "spec": dump(spec),
-        }
-        try:
-            obj = await self._kube.create(paths.copr("coprprojects", namespace), manifest)
-        except ApiError as error:
-            if error.not_found:
-                text = f"There is no namespace {namespace} for projects of {spec.owner}: ask the administrator for it."
-                raise CoprError(403, text) from None
-            raise refused(error) from None
-        project = project_view(obj)
-        if await self._was_first(project):
+        name = _object_name(spec.owner, spec.name)
+        manifest = {"apiVersion": names.API_VERSION, "kind": "CoprProject", "spec": dump(spec)}
+        for _ in range(_TRIES):
+            try:
+                body = {**manifest, "metadata": {"name": name}}
+                obj = await self._kube.create(paths.copr("coprprojects", namespace), body)
+            except ApiError as error:
+                if error.not_found:
+                    text = f"There is no namespace {namespace} for projects of {spec.owner}: ask the administrator."
+                    raise CoprError(403, text) from None
+                if not error.conflict:
+                    raise refused(error) from None
+                name = await self._next_name(namespace, name, spec)
+                continue
             self._cache.project_event("ADDED", obj)
-            return project
-        await self._remove(project)
-        raise name_taken(spec.owner, spec.name)
+            return project_view(obj)
+        raise unavailable("Former projects of this name are still being removed; try again.")
 
-    async def _was_first(self, project: ProjectView) -> bool:
-        """Two replicas may create the same project at the same moment: the API server says which is older."""
-        selector = {"spec.owner": project.spec.owner, "spec.name": project.spec.name}
+    async def _next_name(self, namespace: str, name: str, spec: ProjectSpec) -> str:
+        """The object's name to try when this one is taken: by a project on its way out, which keeps it until its
+        results are gone. All replicas try the same names, so only one of those who race gets one."""
         try:
-            found = await self._reader.listed("coprprojects", selector)
+            held = await self._kube.find(paths.copr("coprprojects", namespace, name))
         except ApiError as error:
-            await self._remove(project)
             raise refused(error) from None
-        living = [project_view(item) for item in found if "deletionTimestamp" not in item["metadata"]]
-        return min(living, key=lambda view: (view.created, view.uid), default=project).uid == project.uid
+        if held is None:
+            return name
+        if "deletionTimestamp" not in held["metadata"]:
+            raise name_taken(spec.owner, spec.name)
+        return f"{_object_name(spec.owner, spec.name)}-{names.short_hash(held['metadata']['uid'], 8)}"
 
     # -- change ------------------------------------------------------------------------------------------------------
 
@@ -139,6 +137,11 @@ class Projects:
             raise refused(error) from None
         gone: dict[str, Any] = {"metadata": {"uid": project.uid}}
         self._cache.project_event("DELETED", gone)
+
+
+def _object_name(owner: str, name: str) -> str:
+    """The same for the same project, and for no other."""
+    return f"{names.slug(owner)}-{names.slug(name)}-{names.short_hash(f'{owner}/{name}', 6)}"
 
 
 def name_taken(owner: str, name: str) -> CoprError:
