@@ -14,7 +14,7 @@ from copr_operator.frontend.errors import CoprError, Problems, build_form_error
 NOT_A_CHOICE = "Not a valid choice."
 REQUIRED = "This field is required."
 _FALSE = (False, "false", "")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 class Fields:
