@@ -275,6 +275,17 @@ PROJECTS: tuple[Case, ...] = (
     _project("timeout is too long", "spec.timeout in body should be less than or equal to 180000", timeout=180001),
     _project("sourceChroot is one", sourceChroot="fedora-43-x86_64"),
     *_strings(_project, "sourceChroot", lambda text: {"sourceChroot": text}, "a-1-" + "x" * 60, "rawhide", shortest=5),
+    _project("permissions of two users", permissions=[{"user": "bob", "builder": "approved"}, {"user": "eve", "admin": "request"}]),
+    _project("permissions have a user twice", "spec.permissions[1]: Duplicate value", rule=True,
+             permissions=[{"user": "bob"}, {"user": "bob"}]),
+    _project("a permission is unknown", _one_of("nothing", "request", "approved"), permissions=[{"user": "bob", "admin": "x"}]),
+    *_strings(_project, "a permission's user", lambda text: {"permissions": [{"user": text}]}, "a" * 101, "@group", "a b",
+              at="permissions[0].user"),
+    _project("api settings are kept", api={"homepage": "https://x.example/", "repoPriority": 9, "unlistedOnHp": True}),
+    _project("api.repoPriority is too large", "spec.api.repoPriority in body should be less than", api={"repoPriority": 100}),
+    _project("api.contact has lines", "spec.api.contact in body should match", api={"contact": "a\nb"}),
+    _project("a chroot has api settings", **_entry(api={"additionalModules": ["!x:1"], "isolation": "simple"})),
+    _project("a chroot's api.isolation is unknown", "Unsupported value", **_entry(api={"isolation": "x"})),
 )  # fmt: skip
 
 _QUANTITIES = ("cpuRequest", "cpuLimit", "memoryRequest", "storageRequest", "storageLimit")

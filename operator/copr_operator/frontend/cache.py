@@ -90,6 +90,13 @@ class Cache:
         ids = self._of_project.get((project.namespace, project.spec.owner, project.spec.name), ())
         return [self.builds[build_id] for build_id in ids]
 
+    def newest(self, project: ProjectView, offset: int, limit: int | None) -> list[BuildRecord]:
+        """A page of a project's builds, newest first, at the cost of that page."""
+        ids = self._of_project.get((project.namespace, project.spec.owner, project.spec.name), [])
+        end = max(len(ids) - offset, 0)
+        start = 0 if limit is None else max(end - limit, 0)
+        return [self.builds[build_id] for build_id in reversed(ids[start:end])]
+
     async def wait(self, uid: str, check: Callable[[BuildRecord], bool], timeout: float) -> BuildRecord | None:
         """The build once `check` of it is true; None after `timeout` seconds, or when it is deleted."""
         try:

@@ -1,7 +1,7 @@
 """`/api_3/build`: reading, cancelling and deleting builds (contract 4.1)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -63,12 +63,12 @@ class BuildRoutes:
         page = Page.of(request.query_params, ORDERS)
         project = await self._reader.project(owner, name)
         package, state = request.query_params.get("packagename"), request.query_params.get("status")
-        found = [
-            record
-            for record in reversed(self._services.cache.of_project(project))
-            if (not package or record.package == package) and (not state or record.state == state)
-        ]
-        return items([record.json for record in page.cut(found)], page.meta)
+        if not package and not state:
+            cut: Sequence[BuildRecord] = self._services.cache.newest(project, page.offset, page.limit)
+        else:
+            everything = self._services.cache.newest(project, 0, None)
+            cut = page.cut([r for r in everything if package in (None, "", r.package) and state in (None, "", r.state)])
+        return items([record.json for record in cut], page.meta)
 
     async def source_chroot(self, request: Request) -> Response:
         return answer(present.source_chroot_json((await self._build(request)).view, self._results_url))
