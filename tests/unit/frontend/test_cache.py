@@ -64,19 +64,8 @@ def test_builds_of_a_project_are_in_the_order_of_their_ids(cache: Cache) -> None
     held = cache.project("alice", "demo")
     assert held is not None
     assert [record.id for record in cache.of_project(held)] == [3, 5, 9]
-    pages = {
-        (offset, limit): [r.id for r in cache.newest(held, offset, limit)] for offset in range(4) for limit in (1, 2)
-    }
-    assert pages == {
-        (0, 1): [9],
-        (0, 2): [9, 5],
-        (1, 1): [5],
-        (1, 2): [5, 3],
-        (2, 1): [3],
-        (2, 2): [3],
-        (3, 1): [],
-        (3, 2): [],
-    }
+    pages = [[record.id for record in cache.newest(held, offset, 2)] for offset in range(5)]
+    assert pages == [[9, 5], [5, 3], [3], [], []]
     assert [record.id for record in cache.newest(held, 1, None)] == [5, 3]
 
 
