@@ -7,6 +7,7 @@ from copr_operator.frontend.http import EXCEPTION_HANDLERS, WithoutSlashes
 from copr_operator.frontend.http_builds import BuildRoutes
 from copr_operator.frontend.http_create import CreateRoutes
 from copr_operator.frontend.http_general import GeneralRoutes
+from copr_operator.frontend.http_packages import PackageRoutes
 from copr_operator.frontend.http_projects import ProjectRoutes
 from copr_operator.frontend.services import Services
 
@@ -17,6 +18,7 @@ def make_app(services: Services) -> ASGIApp:
         *CreateRoutes(services).routes(),
         *BuildRoutes(services).routes(),
         *ProjectRoutes(services).routes(),
+        *PackageRoutes(services).routes(),
         *GeneralRoutes(services).routes(),
     ]
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)

@@ -41,6 +41,7 @@ def project_name(values: Mapping[str, Any]) -> tuple[str, str]:
 
 def options(fields: Fields, project: ProjectSpec) -> BuildOptions:
     """What is wrong is collected in `fields`."""
+    fields.rename(is_background="background")
     spec: dict[str, Any] = {
         "owner": project.owner,
         "project": project.name,

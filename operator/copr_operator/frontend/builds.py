@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from copr_operator.api.sources import SourceSpec
 from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
 from copr_operator.frontend import rights
@@ -239,11 +240,11 @@ def _name(project: ProjectView, account: Account, key: str | None, number: int) 
 
 
 def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """A file that was sent again has another reference, and the same checksum."""
-    one, other = held.get("source") or {}, wanted["source"]
-    if "upload" in one and "upload" in other:
-        return bool(one["upload"].get("sha256") == other["upload"].get("sha256"))
-    return bool(one == other)
+    """Compared as models: the API server has filled in defaults. A file that was sent again has another reference."""
+    one, other = (SourceSpec.model_validate(spec["source"]) for spec in (held, wanted))
+    if one.upload is not None and other.upload is not None:
+        return one.upload.sha256 == other.upload.sha256
+    return one == other
 
 
 def _not_cancelable(record: BuildRecord) -> CoprError:

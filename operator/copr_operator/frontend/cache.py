@@ -15,7 +15,13 @@ from pydantic import ValidationError
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.core import gates
 from copr_operator.core.observed import ProjectView
-from copr_operator.frontend.records import BuildRecord, build_record, project_record
+from copr_operator.frontend.records import (
+    BuildRecord,
+    PackageRecord,
+    build_record,
+    package_record,
+    project_record,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +39,8 @@ class Cache:
         self._of_project: dict[ProjectKey, list[int]] = {}
         self._projects: dict[str, ProjectView] = {}
         self._by_name: dict[tuple[str, str], set[str]] = {}
+        self._packages: dict[ProjectKey, dict[str, PackageRecord]] = {}
+        self._package_by_uid: dict[str, PackageRecord] = {}
         self.chroots: dict[str, ChrootSpec] = {}
         """By Copr name; from the installation's namespace only."""
         self._chroot_objects: dict[str, str] = {}
@@ -153,6 +161,27 @@ class Cache:
         """One for each (owner, name)."""
         return [view for owner, name in list(self._by_name) if (view := self.project(owner, name)) is not None]
 
+    # -- packages ----------------------------------------------------------------------------------------------------
+
+    def package_event(self, kind: str, obj: Mapping[str, Any]) -> None:
+        uid = obj["metadata"]["uid"]
+        held = self._package_by_uid.get(uid)
+        if self._ended(kind, obj):
+            self._remember_gone(uid)
+            if held is not None:
+                del self._package_by_uid[uid]
+                del self._packages[held.namespace, held.spec.owner, held.spec.project][uid]
+        elif uid not in self._gone and (held is None or _newer(obj["metadata"]["resourceVersion"], held.version)):
+            record = _read(lambda: package_record(obj), obj)
+            if record is not None:
+                key = (record.namespace, record.spec.owner, record.spec.project)
+                self._packages.setdefault(key, {})[uid] = self._package_by_uid[uid] = record
+
+    def packages_of(self, project: ProjectView) -> list[PackageRecord]:
+        """CoprPackages of a project. Of two with the same name the one whose object's name comes first is right."""
+        key = (project.namespace, project.spec.owner, project.spec.name)
+        return sorted(self._packages.get(key, {}).values(), key=lambda record: record.name, reverse=True)
+
     # -- chroots -----------------------------------------------------------------------------------------------------
 
     def chroot_event(self, kind: str, obj: Mapping[str, Any]) -> None:
@@ -176,9 +205,11 @@ class Cache:
         """Held objects of a kind in a namespace (None: anywhere). Those that a later LIST does not have are gone."""
         if plural == "coprchroots":
             return set(self._chroot_objects)
-        held: Iterable[BuildRecord | ProjectView] = self._projects.values()
+        held: Iterable[BuildRecord | ProjectView | PackageRecord] = self._projects.values()
         if plural == "coprbuilds":
             held = self.builds.values()
+        elif plural == "coprpackages":
+            held = self._package_by_uid.values()
         return {item.uid for item in held if namespace in (None, item.namespace)}
 
     def _ended(self, kind: str, obj: Mapping[str, Any]) -> bool:

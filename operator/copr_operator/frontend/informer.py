@@ -28,6 +28,7 @@ class Informers:
         self._watched: list[tuple[str, str | None, Apply]] = [
             ("coprchroots", installation, cache.chroot_event),
             *(("coprprojects", place, cache.project_event) for place in places),
+            *(("coprpackages", place, cache.package_event) for place in places),
             *(("coprbuilds", place, cache.build_event) for place in places),
         ]
         self._synced = {(plural, place): asyncio.Event() for plural, place, _ in self._watched}

@@ -43,7 +43,7 @@ def build_json(build: BuildView, results_url: str) -> Json:
         "project_dirname": build.dirname,
         "repo_url": repo_url(build, results_url),
         "source_package": {
-            "name": package.name if package is not None else None,
+            "name": package.name if package is not None else spec.package_name,
             "version": package.version if package is not None else None,
             "url": _package_url(build),
         },

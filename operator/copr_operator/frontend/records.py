@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from copr_operator.api.package import PackageSpec
 from copr_operator.core.observed import BuildView, ProjectView, build_view, project_view
 from copr_operator.frontend import present
 
@@ -68,6 +69,24 @@ def build_record(obj: Mapping[str, Any], results_url: str) -> BuildRecord | None
         json=dump(shown),
         packed=zlib.compress(json.dumps(_essence(obj), separators=(",", ":")).encode(), 1),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRecord:
+    """One CoprPackage."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    spec: PackageSpec
+
+
+def package_record(obj: Mapping[str, Any]) -> PackageRecord:
+    """Raises pydantic.ValidationError for a spec that this version can't read."""
+    meta = obj["metadata"]
+    spec = PackageSpec.model_validate(obj["spec"])
+    return PackageRecord(meta["namespace"], meta["name"], meta["uid"], meta.get("resourceVersion", ""), spec)
 
 
 def project_record(obj: Mapping[str, Any]) -> ProjectView:

@@ -173,6 +173,17 @@ REFUSALS = (
     Refusal("PUT", "/project/permissions/request/alice/demo", 400, "expected True or False", {"builder": "x"}, "bob"),
     Refusal("PUT", "/project-chroot/edit/alice/demo/debian-12-x86_64", 400, "Trying to reset an invalid attribute: x\n",
             {"reset_fields": "x"}),
+    # packages
+    Refusal("GET", "/package?ownername=alice&projectname=demo&packagename=x", 404, "No package with name x"),
+    Refusal("POST", "/package/add/alice/demo/x/rubygems", 403, "You are not allowed to add or edit packages",
+            {"gem_name": "x"}, "bob"),
+    Refusal("POST", "/package/add/alice/demo/x/None", 400, "Unsupported package source type None", {}),
+    Refusal("POST", "/package/add/alice/demo/x/rubygems", 400, "gem_name: This field is required.", {}),
+    Refusal("POST", "/package/add/alice/demo/-x/rubygems", 400, "name: String should match", {"gem_name": "x"}),
+    Refusal("POST", "/package/edit/alice/demo/x/rubygems", 404, "Package x does not exists in copr alice/demo.", {}),
+    Refusal("POST", "/package/build", 404, "No package with name x in copr demo", {**PROJECT, "package_name": "x"}),
+    Refusal("PUT", "/package/reset", 404, "No package with name x in copr demo", {**PROJECT, "package_name": "x"}),
+    Refusal("DELETE", "/package/delete", 404, "No package with name  in copr demo", PROJECT),
     # bodies
     Refusal("POST", "/build/create/url", 400, "The request is not valid JSON.", b"{"),
     Refusal("POST", "/build/create/url", 400, "The request must be a JSON object.", b"[]"),
@@ -306,6 +317,10 @@ async def test_a_request_that_is_sent_again_with_its_key_makes_no_second_build(s
     )
     found = {tuple(build["id"] for build in answer.json()["items"]) for answer in answers}
     assert len(found) == 1, found
+    scm = {**PROJECT, "clone_url": "https://git.example/hello.git"}
+    first, second = [await site.api("POST", "/build/create/scm", alice, json=scm, headers={"Idempotency-Key": "two"})
+                     for _ in range(2)]  # fmt: skip
+    assert first.json()["id"] == second.json()["id"]
     other = await site.api("POST", "/build/create/url", alice, json={**PROJECT, "pkgs": URL + "?x"}, headers=headers)
     assert (other.status_code, other.json()["error"]) == (409, "This Idempotency-Key was used for another build.")
 

@@ -1,0 +1,277 @@
+"""`/api_3/package` (contract 8): packages that are built by their names."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from copr_operator.api.build import MAX_TIMEOUT
+from copr_operator.api.package import PackageSpec
+from copr_operator.core import names
+from copr_operator.core.observed import ProjectView
+from copr_operator.core.selection import select
+from copr_operator.frontend import build_forms, rights, source_forms
+from copr_operator.frontend.body import form
+from copr_operator.frontend.errors import CoprError, form_error
+from copr_operator.frontend.fields import Fields
+from copr_operator.frontend.http import API, answer, query, route
+from copr_operator.frontend.packages import (
+    Package,
+    allowed_chroots,
+    form_values,
+    object_name,
+    package_json,
+    packages_of,
+)
+from copr_operator.frontend.paging import Page
+from copr_operator.frontend.reader import refused
+from copr_operator.frontend.services import Services
+from copr_operator.frontend.tokens import Account
+from copr_operator.kube import paths
+from copr_operator.kube.client import ApiError
+
+PACKAGE = f"{API}/package"
+MOST_WITHOUT_LIMIT = 10000
+_NAMED = "{ownername}/{projectname}/{package_name}"
+_RENAMED = {
+    "script_builddeps": "builddeps", "script_resultdir": "resultdir", "script_chroot": "chroot",
+    "script_repos": "repos", "source_build_method": "srpm_build_method",
+}  # fmt: skip
+_TRUE = ("True", "true", "1")
+
+
+class PackageRoutes:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._reader = services.reader
+        self._cache = services.cache
+        self._kube = services.kube
+
+    def routes(self) -> list[Route]:
+        return [
+            route(PACKAGE, self.get),
+            route(f"{PACKAGE}/list", self.list_packages),
+            route(f"{PACKAGE}/add/{_NAMED}/{{source_type}}", self.add, "POST"),
+            route(f"{PACKAGE}/edit/{_NAMED}", self.edit, "POST"),
+            route(f"{PACKAGE}/edit/{_NAMED}/{{source_type}}", self.edit, "POST"),
+            route(f"{PACKAGE}/reset", self.reset, "PUT", deprecated="POST"),
+            route(f"{PACKAGE}/build", self.build, "POST"),
+            route(f"{PACKAGE}/delete", self.delete, "DELETE", deprecated="POST"),
+        ]
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def get(self, request: Request) -> Response:
+        project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
+        package = self._package(project, query(request, "packagename"))
+        return answer(package_json(package, project, **_with_builds(request)))
+
+    async def list_packages(self, request: Request) -> Response:
+        """Ordered by name; `order` id is echoed only, as ids are no numbers in a row here."""
+        project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
+        page = Page.of(request.query_params, ("id", "name"))
+        found = self._packages(project)
+        if page.limit is None and len(found) > MOST_WITHOUT_LIMIT:
+            text = f"Requests are limited to only {MOST_WITHOUT_LIMIT} packages at once."
+            raise CoprError(413, f"Too many packages, please use pagination. {text}")
+        cut = page.cut(page.sort(found.values(), lambda package: package.name))
+        rows = [package_json(package, project, **_with_builds(request)) for package in cut]
+        return answer({"items": rows, "meta": page.meta})
+
+    # -- changing ----------------------------------------------------------------------------------------------------
+
+    async def add(self, request: Request) -> Response:
+        project, values = await self._editable(request)
+        name = str(request.path_params["package_name"])
+        if name in self._packages(project) and self._package(project, name).defined is not None:
+            raise _exists(project, name)
+        spec = self._spec(project, Package(name), str(request.path_params["source_type"]), values)
+        await self._write(project, spec, None)
+        return self._shown(project, name)
+
+    async def edit(self, request: Request) -> Response:
+        """What is not given stays; a package that builds brought is defined by its first edit."""
+        project, values = await self._editable(request)
+        name = str(request.path_params["package_name"])
+        package = self._packages(project).get(name)
+        if package is None:
+            text = f"Package {name[:100]} does not exists in copr {project.spec.owner}/{project.spec.name}."
+            raise CoprError(404, text)
+        kind = str(request.path_params.get("source_type") or (package.source.type if package.source else "unset"))
+        await self._write(project, self._spec(project, package, kind, values), package)
+        return self._shown(project, name)
+
+    async def reset(self, request: Request) -> Response:
+        project, package = await self._named(request, "You are not allowed to reset package `{}`.")
+        held = package.spec or PackageSpec(owner=project.spec.owner, project=project.spec.name, name=package.name)
+        await self._write(project, held.model_copy(update={"source": None}), package)
+        return self._shown(project, package.name)
+
+    async def delete(self, request: Request) -> Response:
+        """With all its builds, as in Copr."""
+        account = await self._services.auth.account(request)
+        project, package = await self._named(request, "You are not allowed to delete package `{}`.", account)
+        shown = package_json(package, project)
+        if package.builds:
+            await self._services.builds.delete_all(account, [record.id for record in package.builds])
+        if package.defined is not None:
+            record = package.defined
+            try:
+                path = paths.copr("coprpackages", record.namespace, record.name)
+                await self._kube.delete(path, {"preconditions": {"uid": record.uid}})
+            except ApiError as error:
+                raise refused(error) from None
+            self._cache.package_event("DELETED", {"metadata": {"uid": record.uid}})
+        return answer(shown)
+
+    async def build(self, request: Request) -> Response:
+        account = await self._services.auth.account(request)
+        async with form(request, self._services.limits) as sent:
+            values = sent.fields
+        project = await self._reader.project(*build_forms.project_name(values))
+        package = self._package(project, str(values.get("package_name") or ""))
+        if not rights.can_build(account, project.spec):
+            name = f"{project.spec.owner}/{project.spec.name}"
+            raise CoprError(403, f"User {account.name} is not allowed to build in the copr: {name}")
+        if package.source is None:
+            raise CoprError(400, f"Unset default source for package {package.name}")
+        options = _build_options(project, package, values)
+        source = package.source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        key = request.headers.get("idempotency-key")
+        records = await self._services.builds.create(account, project, options, [source], key)
+        return answer(records[0].json)
+
+    # -- shared ------------------------------------------------------------------------------------------------------
+
+    def _packages(self, project: ProjectView) -> dict[str, Package]:
+        return packages_of(self._cache.packages_of(project), self._cache.of_project(project))
+
+    def _package(self, project: ProjectView, name: str) -> Package:
+        package = self._packages(project).get(name)
+        if package is None:
+            raise CoprError(404, f"No package with name {name[:100]} in copr {project.spec.name}")
+        return package
+
+    def _shown(self, project: ProjectView, name: str) -> Response:
+        return answer(package_json(self._package(project, name), project))
+
+    async def _editable(self, request: Request) -> tuple[ProjectView, Mapping[str, Any]]:
+        account = await self._services.auth.account(request)
+        async with form(request, self._services.limits) as sent:
+            values = sent.fields
+        project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
+        if not rights.can_edit(account, project.spec):
+            raise CoprError(403, "You are not allowed to add or edit packages in this copr.")
+        return project, values
+
+    async def _named(
+        self, request: Request, forbidden: str, account: Account | None = None
+    ) -> tuple[ProjectView, Package]:
+        """The package that the body names, for somebody who may change it."""
+        account = account or await self._services.auth.account(request)
+        async with form(request, self._services.limits) as sent:
+            values = sent.fields
+        project = await self._reader.project(*build_forms.project_name(values))
+        package = self._package(project, str(values.get("package_name") or ""))
+        if not rights.can_edit(account, project.spec):
+            raise CoprError(403, forbidden.format(package.name))
+        return project, package
+
+    def _spec(self, project: ProjectView, package: Package, kind: str, values: Mapping[str, Any]) -> PackageSpec:
+        """The package as the request wants it. Raises CoprError 400."""
+        given = {_RENAMED.get(name, name): value for name, value in values.items() if value is not None}
+        fields = Fields({**form_values(package.source, kind), **given, "package_name": package.name}, form_error)
+        (source,) = self._source(kind)(fields)
+        old = package.spec.model_dump(mode="json", by_alias=True, exclude_none=True) if package.spec else {}
+        spec = {
+            **old, "owner": project.spec.owner, "project": project.spec.name, "name": package.name, "source": source,
+            **_settings(fields, given),
+        }  # fmt: skip
+        fields.check()
+        try:
+            return PackageSpec.model_validate(spec)
+        except ValidationError as error:
+            texts = {str(entry["loc"][-1]): [entry["msg"]] for entry in error.errors()[:20]}
+            raise form_error(texts) from None
+
+    def _source(self, kind: str) -> Callable[[Fields], list[dict[str, Any]]]:
+        instances = self._services.settings.dist_gits.split()
+        kinds: dict[str, Callable[[Fields], list[dict[str, Any]]]] = {
+            "scm": source_forms.scm,
+            "distgit": lambda fields: source_forms.distgit(fields, instances),
+            "pypi": source_forms.pypi,
+            "rubygems": source_forms.rubygems,
+            "custom": lambda fields: source_forms.custom(fields, self._cache.active_chroots()),
+        }
+        if kind not in kinds:
+            raise CoprError(400, f"Unsupported package source type {kind[:100]}")
+        return kinds[kind]
+
+    async def _write(self, project: ProjectView, spec: PackageSpec, old: Package | None) -> None:
+        """Creates the CoprPackage, or replaces the spec of the one there is. Raises CoprError 409."""
+        body = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+        manifest: dict[str, Any] = {"apiVersion": names.API_VERSION, "kind": "CoprPackage", "spec": body}
+        defined = old.defined if old is not None else None
+        try:
+            if defined is None:
+                manifest["metadata"] = {"name": object_name(project, spec.name)}
+                obj = await self._kube.create(paths.copr("coprpackages", project.namespace), manifest)
+            else:
+                manifest["metadata"] = {"name": defined.name, "resourceVersion": defined.version, "uid": defined.uid}
+                path = paths.copr("coprpackages", defined.namespace, defined.name)
+                obj = await self._kube.replace(path, manifest)
+        except ApiError as error:
+            if error.conflict:
+                raise (
+                    _exists(project, spec.name)
+                    if defined is None
+                    else CoprError(409, "The package is being changed by others; try again.")
+                ) from None
+            raise refused(error) from None
+        self._cache.package_event("MODIFIED", obj)
+
+
+def _with_builds(request: Request) -> dict[str, bool]:
+    names_of = {"latest": "with_latest_build", "succeeded": "with_latest_succeeded_build"}
+    return {name: request.query_params.get(parameter) in _TRUE for name, parameter in names_of.items()}
+
+
+def _settings(fields: Fields, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is beside the source, as far as it was given."""
+    settings: dict[str, Any] = {}
+    if (rebuild := fields.flag("webhook_rebuild")) is not None:
+        settings["autoRebuild"] = rebuild
+    if "timeout" in given:
+        settings["timeout"] = fields.number("timeout", 0, MAX_TIMEOUT) or None
+    if "max_builds" in given:
+        settings["maxBuilds"] = fields.number("max_builds", 0, 100)
+    if "chroot_denylist" in given:
+        text = " ".join(fields.words("chroot_denylist", most=64) or ()).replace(",", " ")
+        settings["chrootDenylist"] = text.split()
+    return settings
+
+
+def _build_options(project: ProjectView, package: Package, values: Mapping[str, Any]) -> build_forms.BuildOptions:
+    """With the chroots named, so that the answer shows them already, and the package's own timeout."""
+    fields = Fields(values, form_error)
+    options = build_forms.options(fields, project.spec)
+    fields.check()
+    build_forms.check_packit(fields, project.spec)
+    spec = dict(options.spec)
+    enabled = [chroot.name for chroot in project.spec.chroots]
+    denylist = package.spec.chroot_denylist if package.spec is not None else []
+    allowed = enabled if spec.get("chroots") else allowed_chroots(enabled, denylist)
+    chosen = select(spec.get("chroots"), spec.pop("excludeChroots", None), allowed)
+    if chosen.reason:
+        raise form_error({"chroots": [chosen.message or "No chroot is left to build in."]})
+    spec["chroots"], spec["packageName"] = list(chosen.chroots), package.name
+    if package.spec is not None and package.spec.timeout is not None:
+        spec.setdefault("timeout", package.spec.timeout)
+    return build_forms.BuildOptions(spec, options.after_build_id, options.with_build_id)
+
+
+def _exists(project: ProjectView, name: str) -> CoprError:
+    return CoprError(409, f"Package {name[:100]} already exists in copr {project.spec.owner}/{project.spec.name}.")

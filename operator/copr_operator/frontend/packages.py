@@ -1,0 +1,109 @@
+"""Packages of a project: those that somebody defined (CoprPackages), and those that its builds brought.
+
+As in Copr, the first build of a package makes it known, with that build's source; here no object is made for it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from copr_operator.api.package import PackageSpec
+from copr_operator.api.sources import SourceSpec
+from copr_operator.core import names
+from copr_operator.core.observed import ProjectView
+from copr_operator.frontend.present import Json
+from copr_operator.frontend.present_project import number
+from copr_operator.frontend.present_source import source_dict
+from copr_operator.frontend.records import BuildRecord, PackageRecord
+
+
+@dataclass
+class Package:
+    """One package, and what there is of it."""
+
+    name: str
+    defined: PackageRecord | None = None
+    builds: list[BuildRecord] = field(default_factory=list)
+    """Oldest first."""
+
+    @property
+    def spec(self) -> PackageSpec | None:
+        return self.defined.spec if self.defined is not None else None
+
+    @property
+    def source(self) -> SourceSpec | None:
+        """What was defined, else what the first build had."""
+        if self.defined is not None:
+            return self.defined.spec.source
+        return self.builds[0].view.spec.source if self.builds else None
+
+    def latest(self, dirname: str, *, succeeded: bool = False) -> BuildRecord | None:
+        """The newest build in a directory."""
+        for record in reversed(self.builds):
+            if record.dirname == dirname and (not succeeded or record.state == "succeeded"):
+                return record
+        return None
+
+
+def packages_of(defined: Iterable[PackageRecord], builds: Sequence[BuildRecord]) -> dict[str, Package]:
+    """By name. `builds`: of the project, oldest first."""
+    found = {record.spec.name: Package(record.spec.name, record) for record in defined}
+    for build in builds:
+        if build.package is not None:
+            found.setdefault(build.package, Package(build.package)).builds.append(build)
+    return found
+
+
+def package_json(package: Package, project: ProjectView, *, latest: bool = False, succeeded: bool = False) -> Json:
+    """3.9. `latest`, `succeeded`: with the newest build, and with the newest that succeeded."""
+    spec, source, main = project.spec, package.source, project.spec.name
+    return {
+        "id": number(f"{spec.owner}/{spec.name}/{package.name}"),
+        "name": package.name,
+        "projectname": spec.name,
+        "ownername": spec.owner,
+        "source_type": source.type if source is not None else "unset",
+        "source_dict": api_source(source) if source is not None else {},
+        "auto_rebuild": package.spec.auto_rebuild if package.spec is not None else False,
+        "builds": {
+            "latest": _build(package.latest(main) if latest else None),
+            "latest_succeeded": _build(package.latest(main, succeeded=True) if succeeded else None),
+        },
+    }
+
+
+def api_source(source: SourceSpec) -> Json:
+    """Packages call the method of an SCM source otherwise than builds do (3.3)."""
+    shown = source_dict(source)
+    if "srpm_build_method" in shown:
+        shown["source_build_method"] = shown.pop("srpm_build_method")
+    return shown
+
+
+def _build(record: BuildRecord | None) -> Any:
+    return None if record is None else json.loads(record.json)
+
+
+def form_values(source: SourceSpec | None, kind: str) -> Mapping[str, Any]:
+    """What an edit starts from: the fields of a request that would have made this source."""
+    if source is None or source.type != kind:
+        return {}
+    values = source_dict(source)
+    if source.scm is not None:
+        # What was found out from the URL was not said, and follows the URL when that changes.
+        values["scm_type"] = source.scm.type
+        del values["type"]
+    return values
+
+
+def allowed_chroots(enabled: Sequence[str], denylist: Sequence[str]) -> list[str]:
+    """The project's chroots without those that the package is not built in."""
+    return [name for name in enabled if not any(fnmatchcase(name, pattern) for pattern in denylist)]
+
+
+def object_name(project: ProjectView, package: str) -> str:
+    """Of the CoprPackage: the same for the same package, so that no two replicas define it twice."""
+    stem = names.short_hash(f"{project.spec.owner}/{project.spec.name}/{package}", 8)
+    return f"{names.slug(project.spec.name)}-{names.slug(package.lower())}-{stem}"
