@@ -10,11 +10,11 @@ from starlette.routing import Route
 
 from copr_operator.api.build import MAX_TIMEOUT
 from copr_operator.api.package import PackageSpec
-from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
 from copr_operator.core.selection import select
 from copr_operator.frontend import build_forms, rights, source_forms
 from copr_operator.frontend.body import form
+from copr_operator.frontend.definitions import exists
 from copr_operator.frontend.errors import CoprError, form_error
 from copr_operator.frontend.fields import Fields
 from copr_operator.frontend.http import API, answer, query, route
@@ -22,16 +22,12 @@ from copr_operator.frontend.packages import (
     Package,
     allowed_chroots,
     form_values,
-    object_name,
     package_json,
     packages_of,
 )
 from copr_operator.frontend.paging import Page
-from copr_operator.frontend.reader import refused
 from copr_operator.frontend.services import Services
 from copr_operator.frontend.tokens import Account
-from copr_operator.kube import paths
-from copr_operator.kube.client import ApiError
 
 PACKAGE = f"{API}/package"
 MOST_WITHOUT_LIMIT = 10000
@@ -48,7 +44,6 @@ class PackageRoutes:
         self._services = services
         self._reader = services.reader
         self._cache = services.cache
-        self._kube = services.kube
 
     def routes(self) -> list[Route]:
         return [
@@ -86,10 +81,10 @@ class PackageRoutes:
     async def add(self, request: Request) -> Response:
         project, values = await self._editable(request)
         name = str(request.path_params["package_name"])
-        if name in self._packages(project) and self._package(project, name).defined is not None:
-            raise _exists(project, name)
+        if any(record.spec.name == name for record in self._cache.packages_of(project)):
+            raise exists(project, name)
         spec = self._spec(project, Package(name), str(request.path_params["source_type"]), values)
-        await self._write(project, spec, None)
+        await self._services.definitions.create(project, spec)
         return self._shown(project, name)
 
     async def edit(self, request: Request) -> Response:
@@ -118,13 +113,7 @@ class PackageRoutes:
         if package.builds:
             await self._services.builds.delete_all(account, [record.id for record in package.builds])
         if package.defined is not None:
-            record = package.defined
-            try:
-                path = paths.copr("coprpackages", record.namespace, record.name)
-                await self._kube.delete(path, {"preconditions": {"uid": record.uid}})
-            except ApiError as error:
-                raise refused(error) from None
-            self._cache.package_event("DELETED", {"metadata": {"uid": record.uid}})
+            await self._services.definitions.delete(package.defined)
         return answer(shown)
 
     async def build(self, request: Request) -> Response:
@@ -210,28 +199,11 @@ class PackageRoutes:
             raise CoprError(400, f"Unsupported package source type {kind[:100]}")
         return kinds[kind]
 
-    async def _write(self, project: ProjectView, spec: PackageSpec, old: Package | None) -> None:
-        """Creates the CoprPackage, or replaces the spec of the one there is. Raises CoprError 409."""
-        body = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-        manifest: dict[str, Any] = {"apiVersion": names.API_VERSION, "kind": "CoprPackage", "spec": body}
-        defined = old.defined if old is not None else None
-        try:
-            if defined is None:
-                manifest["metadata"] = {"name": object_name(project, spec.name)}
-                obj = await self._kube.create(paths.copr("coprpackages", project.namespace), manifest)
-            else:
-                manifest["metadata"] = {"name": defined.name, "resourceVersion": defined.version, "uid": defined.uid}
-                path = paths.copr("coprpackages", defined.namespace, defined.name)
-                obj = await self._kube.replace(path, manifest)
-        except ApiError as error:
-            if error.conflict:
-                raise (
-                    _exists(project, spec.name)
-                    if defined is None
-                    else CoprError(409, "The package is being changed by others; try again.")
-                ) from None
-            raise refused(error) from None
-        self._cache.package_event("MODIFIED", obj)
+    async def _write(self, project: ProjectView, spec: PackageSpec, package: Package) -> None:
+        if package.defined is None:
+            await self._services.definitions.create(project, spec)
+        else:
+            await self._services.definitions.replace(package.defined, spec)
 
 
 def _with_builds(request: Request) -> dict[str, bool]:
@@ -271,7 +243,3 @@ def _build_options(project: ProjectView, package: Package, values: Mapping[str, 
     if package.spec is not None and package.spec.timeout is not None:
         spec.setdefault("timeout", package.spec.timeout)
     return build_forms.BuildOptions(spec, options.after_build_id, options.with_build_id)
-
-
-def _exists(project: ProjectView, name: str) -> CoprError:
-    return CoprError(409, f"Package {name[:100]} already exists in copr {project.spec.owner}/{project.spec.name}.")

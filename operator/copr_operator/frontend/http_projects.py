@@ -38,6 +38,7 @@ class ProjectRoutes:
             route(f"{PROJECT}/search", self.search),
             route(f"{PROJECT}/add/{{ownername}}", self.add, "POST"),
             route(f"{PROJECT}/edit/{_NAMED}", self.edit, "PUT", deprecated="POST"),
+            route(f"{PROJECT}/fork/{_NAMED}", self.fork, "POST", deprecated="PUT"),
             route(f"{PROJECT}/delete/{_NAMED}", self.delete, "DELETE", deprecated="POST"),
             route(f"{PROJECT}/regenerate-repos/{_NAMED}", self.regenerate_repos, "PUT", deprecated="POST"),
             route(f"{permissions}/get/{_NAMED}", self.permissions_get),
@@ -113,6 +114,28 @@ class ProjectRoutes:
             return new
 
         return self._answer(await self._projects.change(project, change))
+
+    async def fork(self, request: Request) -> Response:
+        """A project with the same settings, chroots and package definitions. Builds and results stay where they are."""
+        account = await self._services.auth.account(request)
+        fields = project_forms.fields_of(await read_small(request, self._services.limits))
+        source = await self._project(request)
+        name, owner = project_forms.new_name(fields), fields.text("ownername") or account.name
+        fields.check()
+        if not (account.admin or rights.owns(account, owner)):
+            raise CoprError(404, f"There is no such group: {owner[:101]}")
+        target = await self._reader.find_project(owner, name or "")
+        if target is None:
+            spec = project_forms.forked_project(source.spec, owner, name or "")
+            target = await self._projects.create(spec)
+        elif not fields.flag("confirm"):
+            raise CoprError(
+                400,
+                f"You are about to fork into existing project: {name}\n"
+                "Please use --confirm if you really want to do this",
+            )
+        await self._services.definitions.copy(source, target)
+        return self._answer(target)
 
     async def delete(self, request: Request) -> Response:
         account = await self._services.auth.account(request)

@@ -11,7 +11,6 @@ from typing import Any
 
 from copr_operator.api.package import PackageSpec
 from copr_operator.api.sources import SourceSpec
-from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
 from copr_operator.frontend.present import Json
 from copr_operator.frontend.present_project import number
@@ -101,9 +100,3 @@ def form_values(source: SourceSpec | None, kind: str) -> Mapping[str, Any]:
 def allowed_chroots(enabled: Sequence[str], denylist: Sequence[str]) -> list[str]:
     """The project's chroots without those that the package is not built in."""
     return [name for name in enabled if not any(fnmatchcase(name, pattern) for pattern in denylist)]
-
-
-def object_name(project: ProjectView, package: str) -> str:
-    """Of the CoprPackage: the same for the same package, so that no two replicas define it twice."""
-    stem = names.short_hash(f"{project.spec.owner}/{project.spec.name}/{package}", 8)
-    return f"{names.slug(project.spec.name)}-{names.slug(package.lower())}-{stem}"

@@ -59,6 +59,14 @@ def edited_project(fields: Fields, old: ProjectSpec, active: Collection[str]) ->
     return _validated({**before, **changes})
 
 
+def forked_project(old: ProjectSpec, owner: str, name: str) -> ProjectSpec:
+    """Somebody's own project with the settings of another. Who may do what in that one is not copied."""
+    spec = {**dump(old), "owner": owner, "name": name}
+    spec.pop("permissions", None)
+    spec["api"] = {key: value for key, value in spec.get("api", {}).items() if key != "persistent"}
+    return _validated(spec)
+
+
 def dump(spec: ProjectSpec) -> dict[str, Any]:
     """As it is best written: without what was not given, or is the default anyway."""
     return spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

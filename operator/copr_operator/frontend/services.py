@@ -8,6 +8,7 @@ from copr_operator.frontend.backend import BackendClient
 from copr_operator.frontend.body import Limits
 from copr_operator.frontend.builds import Builds
 from copr_operator.frontend.cache import Cache
+from copr_operator.frontend.definitions import Definitions
 from copr_operator.frontend.informer import Informers
 from copr_operator.frontend.projects import Projects
 from copr_operator.frontend.reader import Reader
@@ -31,6 +32,7 @@ class Services:
         self.builds = Builds(
             kube, self.cache, self.reader, id_timeout=settings.id_timeout, cancel_timeout=settings.cancel_timeout
         )
+        self.definitions = Definitions(kube, self.cache)
         self.projects = Projects(kube, self.cache, self.reader, self.builds, settings.project_namespace)
         self.limits = Limits(
             body=settings.max_body_bytes, file=settings.max_upload_bytes, silence=settings.read_timeout,

@@ -83,3 +83,21 @@ async def test_a_build_brings_its_package_which_can_be_reset_and_deleted(site: S
     assert (deleted.code, deleted.out) == (0, "Package hello was successfully deleted.\n"), deleted
     assert (await alice.cli("list-package-names", "demo")).out == ""
     assert (await site.api("GET", f"/build/{build}")).status_code == 404
+
+
+async def test_a_fork_has_the_settings_and_the_packages_of_the_project(site: Site) -> None:
+    alice, bob = await demo(site, "--description", "A demo"), await site.person("bob", "ops")
+    await alice.ask(lambda copr: copr.package_proxy.add("alice", "demo", "rails", "rubygems", {"gem_name": "rails"}))
+    await alice.cli("edit-permissions", "demo", "--builder", "carol")
+    forked = await bob.cli("fork", "alice/demo", "mine")
+    assert (forked.code, forked.out.splitlines()[0]) == (0, "Forking project alice/demo for you into bob/mine."), forked
+    project = await bob.ask(lambda copr: copr.project_proxy.get("bob", "mine"))
+    assert (project.description, sorted(project.chroot_repos)) == ("A demo", ["debian-12-x86_64", "debian-13-x86_64"])
+    assert (await bob.cli("list-package-names", "mine")).out == "rails\n"
+    assert "No permissions set on bob/mine project" in (await bob.cli("list-permissions", "mine")).err
+    again = await bob.cli("fork", "alice/demo", "mine")
+    assert "Please use --confirm if you really want to do this" in again.err, again
+    assert (await bob.cli("fork", "alice/demo", "mine", "--confirm")).code == 0
+    assert (await bob.cli("fork", "alice/demo", "@ops/mine")).code == 0
+    foreign = await bob.cli("fork", "alice/demo", "@others/mine")
+    assert (foreign.code, "There is no such group: @others" in foreign.err) == (1, True), foreign
