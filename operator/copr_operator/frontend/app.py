@@ -9,6 +9,7 @@ from copr_operator.frontend.http_create import CreateRoutes
 from copr_operator.frontend.http_general import GeneralRoutes
 from copr_operator.frontend.http_packages import PackageRoutes
 from copr_operator.frontend.http_projects import ProjectRoutes
+from copr_operator.frontend.http_webhooks import WebhookRoutes
 from copr_operator.frontend.services import Services
 
 
@@ -19,6 +20,7 @@ def make_app(services: Services) -> ASGIApp:
         *BuildRoutes(services).routes(),
         *ProjectRoutes(services).routes(),
         *PackageRoutes(services).routes(),
+        *WebhookRoutes(services).routes(),
         *GeneralRoutes(services).routes(),
     ]
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)

@@ -22,17 +22,46 @@ MOST_FAILURES = 20
 FAILURE_SECONDS = 60.0
 
 
+class Secrets:
+    """Secrets of the installation's namespace by name, as they were at most KEPT_SECONDS ago."""
+
+    def __init__(self, kube: KubeClient, namespace: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._clock = clock
+        self._kept: dict[str, tuple[float, dict[str, Any] | None]] = {}
+
+    async def get(self, name: str) -> dict[str, Any] | None:
+        """None when there is none. Raises CoprError 503 when that can't be said now."""
+        at, secret = self._kept.get(name, (None, None))
+        if at is not None and self._clock() - at < KEPT_SECONDS:
+            return secret
+        try:
+            secret = await self._kube.find(paths.core("secrets", self._namespace, name))
+        except ApiError as error:
+            raise unavailable(f"The login can't be checked now: {error.reason}.") from None
+        _keep(self._kept, name, (self._clock(), secret))
+        return secret
+
+    async def replace(self, old: str, manifest: dict[str, Any]) -> None:
+        """A new Secret in place of the one called `old`. Raises ApiError."""
+        new, collection = manifest["metadata"]["name"], paths.core("secrets", self._namespace)
+        if new == old:
+            await self._kube.delete(f"{collection}/{old}")
+        await self._kube.create(collection, manifest)
+        if new != old:
+            await self._kube.delete(f"{collection}/{old}")
+        for name in (old, new):
+            self._kept.pop(name, None)
+
+
 class Authenticator:
     """Raises LoginError, CoprError 429 for a login with too many wrong tokens, or 503 when it can't be said now."""
 
-    def __init__(
-        self, kube: KubeClient, namespace: str, frontend_url: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._kube = kube
-        self._namespace = namespace
+    def __init__(self, secrets: Secrets, frontend_url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._secrets = secrets
         self._frontend_url = frontend_url
         self._clock = clock
-        self._secrets: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self._failures: dict[str, tuple[float, int]] = {}
 
     async def account(self, request: Request) -> Account:
@@ -41,17 +70,13 @@ class Authenticator:
         if not tokens.is_login(login):
             raise LoginError(self._frontend_url)
         self._check_failures(login)
-        secret = await self._secret(login)
+        secret = await self._secrets.get(tokens.secret_name(login))
         account = tokens.account_of(secret, login, token, datetime.now(UTC))
         if account is None:
             if secret is not None:
                 self._failed(login)
             raise LoginError(self._frontend_url)
         return account
-
-    def forget(self, login: str) -> None:
-        """The login has been taken back."""
-        self._secrets.pop(login, None)
 
     def _credentials(self, request: Request) -> tuple[str, str]:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
@@ -64,17 +89,6 @@ class Authenticator:
         if not colon:
             raise LoginError(self._frontend_url)
         return login, token
-
-    async def _secret(self, login: str) -> dict[str, Any] | None:
-        at, secret = self._secrets.get(login, (None, None))
-        if at is not None and self._clock() - at < KEPT_SECONDS:
-            return secret
-        try:
-            secret = await self._kube.find(paths.core("secrets", self._namespace, tokens.secret_name(login)))
-        except ApiError as error:
-            raise unavailable(f"The login can't be checked now: {error.reason}.") from None
-        _keep(self._secrets, login, (self._clock(), secret))
-        return secret
 
     def _check_failures(self, login: str) -> None:
         since, count = self._failures.get(login, (0.0, 0))

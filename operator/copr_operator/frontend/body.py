@@ -82,13 +82,18 @@ async def _pieces(request: Request, limit: int, silence: float) -> AsyncIterator
         yield data
 
 
+async def read_bytes(request: Request, limit: int, silence: float) -> bytes:
+    """A whole body of at most `limit` bytes. Raises CoprError 408, 413."""
+    return b"".join([piece async for piece in _pieces(request, limit, silence)])
+
+
 async def read_small(request: Request, limits: Limits) -> Mapping[str, Any]:
     """Fields of a body without files: a JSON object, or a form. An empty body has none.
 
     Raises CoprError 400 (not what it says it is), 408, 413, 415.
     """
     kind = _kind(request)
-    data = b"".join([piece async for piece in _pieces(request, limits.body, limits.silence)])
+    data = await read_bytes(request, limits.body, limits.silence)
     if not data:
         return {}
     if kind == "application/json":

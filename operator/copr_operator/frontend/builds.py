@@ -41,7 +41,7 @@ class Builds:
 
     async def create(
         self,
-        account: Account,
+        account: Account | None,
         project: ProjectView,
         options: BuildOptions,
         sources: Sequence[Mapping[str, Any]],
@@ -49,10 +49,11 @@ class Builds:
     ) -> list[BuildRecord]:
         """One build for each source, all of them with their ids, or none at all.
 
-        The same `idempotency_key` of the same account in the same project brings the same builds again.
+        `account` None: nobody, a webhook. The same `idempotency_key` of the same account in the same project brings the
+        same builds again.
         """
         batch = await self._batch(project, options)
-        base = {**options.spec, **batch, "submitter": account.name}
+        base = {**options.spec, **batch, **({"submitter": account.name} if account is not None else {})}
         specs = [checked({**base, "source": source}) for source in sources]
         made: list[tuple[dict[str, Any], bool]] = []
         try:
@@ -230,12 +231,12 @@ class Builds:
         return project
 
 
-def _name(project: ProjectView, account: Account, key: str | None, number: int) -> str:
+def _name(project: ProjectView, account: Account | None, key: str | None, number: int) -> str:
     """`<project>-<random>`; with a key always the same, so that two requests can't both create it."""
     stem = names.slug(project.spec.name)
     if key is None:
         return f"{stem}-{secrets.token_hex(5)}"
-    text = "\0".join((project.uid, account.name, key, str(number)))
+    text = "\0".join((project.uid, account.name if account is not None else "", key, str(number)))
     return f"{stem}-k{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}"
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.core import gates
 from copr_operator.core.observed import ProjectView
+from copr_operator.frontend.present_project import number as project_number
 from copr_operator.frontend.records import (
     BuildRecord,
     PackageRecord,
@@ -156,6 +157,10 @@ class Cache:
         found = [self._projects[uid] for uid in self._by_name.get((build.owner, build.project), ())]
         same = [view for view in found if view.namespace == build.namespace]
         return min(same, key=lambda view: (not gates.holds_name(view), view.created, view.uid), default=None)
+
+    def project_by_number(self, number: int) -> ProjectView | None:
+        """By the `id` that the API shows."""
+        return next((view for view in self._projects.values() if project_number(view.uid) == number), None)
 
     def projects(self) -> list[ProjectView]:
         """One for each (owner, name)."""

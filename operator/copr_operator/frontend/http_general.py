@@ -12,7 +12,6 @@ from copr_operator.frontend.http import API, answer, path_number, query, route
 from copr_operator.frontend.monitor import FIELDS, monitor
 from copr_operator.frontend.reader import refused
 from copr_operator.frontend.services import Services
-from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError
 
 
@@ -52,13 +51,10 @@ class GeneralRoutes:
         account = await self._services.auth.account(request)
         now = datetime.now(UTC)
         made = tokens.make(account.name, account.groups, admin=account.admin, now=now, days=self._settings.token_days)
-        kube, namespace = self._services.kube, self._settings.namespace
         try:
-            await kube.create(paths.core("secrets", namespace), made.secret)
-            await kube.delete(paths.core("secrets", namespace, tokens.secret_name(account.login)))
+            await self._services.secrets.replace(tokens.secret_name(account.login), made.secret)
         except ApiError as error:
             raise refused(error) from None
-        self._services.auth.forget(account.login)
         expires = made.expires.strftime("%Y-%m-%d")
         return answer({"api_login": made.login, "api_token": made.token, "expiration": expires})
 

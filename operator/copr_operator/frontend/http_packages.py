@@ -11,7 +11,6 @@ from starlette.routing import Route
 from copr_operator.api.build import MAX_TIMEOUT
 from copr_operator.api.package import PackageSpec
 from copr_operator.core.observed import ProjectView
-from copr_operator.core.selection import select
 from copr_operator.frontend import build_forms, rights, source_forms
 from copr_operator.frontend.body import form
 from copr_operator.frontend.definitions import exists
@@ -20,7 +19,7 @@ from copr_operator.frontend.fields import Fields
 from copr_operator.frontend.http import API, answer, query, route
 from copr_operator.frontend.packages import (
     Package,
-    allowed_chroots,
+    build_options,
     form_values,
     package_json,
     packages_of,
@@ -127,7 +126,7 @@ class PackageRoutes:
             raise CoprError(403, f"User {account.name} is not allowed to build in the copr: {name}")
         if package.source is None:
             raise CoprError(400, f"Unset default source for package {package.name}")
-        options = _build_options(project, package, values)
+        options = build_options(project, package, values)
         source = package.source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         key = request.headers.get("idempotency-key")
         records = await self._services.builds.create(account, project, options, [source], key)
@@ -224,22 +223,3 @@ def _settings(fields: Fields, given: Mapping[str, Any]) -> dict[str, Any]:
         text = " ".join(fields.words("chroot_denylist", most=64) or ()).replace(",", " ")
         settings["chrootDenylist"] = text.split()
     return settings
-
-
-def _build_options(project: ProjectView, package: Package, values: Mapping[str, Any]) -> build_forms.BuildOptions:
-    """With the chroots named, so that the answer shows them already, and the package's own timeout."""
-    fields = Fields(values, form_error)
-    options = build_forms.options(fields, project.spec)
-    fields.check()
-    build_forms.check_packit(fields, project.spec)
-    spec = dict(options.spec)
-    enabled = [chroot.name for chroot in project.spec.chroots]
-    denylist = package.spec.chroot_denylist if package.spec is not None else []
-    allowed = enabled if spec.get("chroots") else allowed_chroots(enabled, denylist)
-    chosen = select(spec.get("chroots"), spec.pop("excludeChroots", None), allowed)
-    if chosen.reason:
-        raise form_error({"chroots": [chosen.message or "No chroot is left to build in."]})
-    spec["chroots"], spec["packageName"] = list(chosen.chroots), package.name
-    if package.spec is not None and package.spec.timeout is not None:
-        spec.setdefault("timeout", package.spec.timeout)
-    return build_forms.BuildOptions(spec, options.after_build_id, options.with_build_id)

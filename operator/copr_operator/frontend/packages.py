@@ -12,6 +12,11 @@ from typing import Any
 from copr_operator.api.package import PackageSpec
 from copr_operator.api.sources import SourceSpec
 from copr_operator.core.observed import ProjectView
+from copr_operator.core.selection import select
+from copr_operator.frontend import build_forms
+from copr_operator.frontend.build_forms import BuildOptions
+from copr_operator.frontend.errors import form_error
+from copr_operator.frontend.fields import Fields
 from copr_operator.frontend.present import Json
 from copr_operator.frontend.present_project import number
 from copr_operator.frontend.present_source import source_dict
@@ -100,3 +105,22 @@ def form_values(source: SourceSpec | None, kind: str) -> Mapping[str, Any]:
 def allowed_chroots(enabled: Sequence[str], denylist: Sequence[str]) -> list[str]:
     """The project's chroots without those that the package is not built in."""
     return [name for name in enabled if not any(fnmatchcase(name, pattern) for pattern in denylist)]
+
+
+def build_options(project: ProjectView, package: Package, values: Mapping[str, Any]) -> BuildOptions:
+    """With the chroots named, so that the answer shows them already, and the package's own timeout."""
+    fields = Fields(values, form_error)
+    options = build_forms.options(fields, project.spec)
+    fields.check()
+    build_forms.check_packit(fields, project.spec)
+    spec = dict(options.spec)
+    enabled = [chroot.name for chroot in project.spec.chroots]
+    denylist = package.spec.chroot_denylist if package.spec is not None else []
+    allowed = enabled if spec.get("chroots") else allowed_chroots(enabled, denylist)
+    chosen = select(spec.get("chroots"), spec.pop("excludeChroots", None), allowed)
+    if chosen.reason:
+        raise form_error({"chroots": [chosen.message or "No chroot is left to build in."]})
+    spec["chroots"], spec["packageName"] = list(chosen.chroots), package.name
+    if package.spec is not None and package.spec.timeout is not None:
+        spec.setdefault("timeout", package.spec.timeout)
+    return BuildOptions(spec, options.after_build_id, options.with_build_id)

@@ -1,5 +1,6 @@
 """CoprProject -> the objects of Copr's API v3 (contract 3.5, 3.7, 3.8). Pure."""
 
+import functools
 import hashlib
 from typing import Any
 
@@ -8,6 +9,7 @@ from copr_operator.core.observed import BuildView, ProjectView
 from copr_operator.frontend.present import Json
 
 
+@functools.lru_cache(maxsize=65536)
 def number(text: str) -> int:
     """A number for what has none here: the same for the same uid or name, other for others (52 bits)."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)

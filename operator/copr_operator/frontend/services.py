@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from copr_operator.frontend.auth import Authenticator
+from copr_operator.frontend.auth import Authenticator, Secrets
 from copr_operator.frontend.backend import BackendClient
 from copr_operator.frontend.body import Limits
 from copr_operator.frontend.builds import Builds
@@ -25,7 +25,8 @@ class Services:
         self.cache = Cache(settings.results_url)
         self.informers = Informers(kube, self.cache, settings.namespaces, settings.namespace)
         self.reader = Reader(kube, self.cache, settings.namespaces)
-        self.auth = Authenticator(kube, settings.namespace, settings.frontend_url)
+        self.secrets = Secrets(kube, settings.namespace)
+        self.auth = Authenticator(self.secrets, settings.frontend_url)
         self.backend = BackendClient(
             settings.backend_url, settings.backend_token_file, settings.backend_ca_file, silence=settings.read_timeout
         )

@@ -88,7 +88,7 @@ def is_login(text: str) -> bool:
 
 def account_of(secret: Mapping[str, Any] | None, login: str, token: str, now: datetime) -> Account | None:
     """Whose `token` is, or None: no such Secret, another token, or expired. Takes the same time for any wrong token."""
-    data = _data(secret) if secret is not None and secret.get("type") == SECRET_TYPE else {}
+    data = secret_data(secret) if secret is not None and secret.get("type") == SECRET_TYPE else {}
     right = hmac.compare_digest(_hash(data.get("salt", ""), token), data.get("sha256", "-"))
     expires = parse_time(data.get("expires"))
     if not right or expires is None or expires <= now:
@@ -116,5 +116,6 @@ def _hash(salt: str, token: str) -> str:
     return hashlib.sha256(f"{salt}{token}".encode(errors="surrogateescape")).hexdigest()
 
 
-def _data(secret: Mapping[str, Any]) -> dict[str, str]:
+def secret_data(secret: Mapping[str, Any]) -> dict[str, str]:
+    """What a Secret holds, decoded."""
     return {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
