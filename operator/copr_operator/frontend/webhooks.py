@@ -78,13 +78,13 @@ def parse(forge: str, headers: Mapping[str, str], payload: Mapping[str, Any]) ->
     parsers = {"github": _github, "gitlab": _gitlab, "bitbucket": _bitbucket}
     try:
         return parsers[forge](headers, payload)
-    except (KeyError, TypeError, AttributeError, IndexError):
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError):
         raise CoprError(400, f"Not an event of {forge}.") from None
 
 
 def _github(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Event | None:
     """Of GitHub, Gitea and Forgejo. A new tag comes as `create`; that it is pushed too is not built twice."""
-    kind = [headers[name] for name in ("x-github-event", "x-gitea-event", "x-forgejo-event") if name in headers][0]
+    (kind, *_) = (headers[name] for name in ("x-github-event", "x-gitea-event", "x-forgejo-event") if name in headers)
     url, ref = str(payload["repository"]["clone_url"]), str(payload.get("ref", ""))
     if kind == "create" and payload.get("ref_type") == "tag":
         return Event(url, ref, True, ref)

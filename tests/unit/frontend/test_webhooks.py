@@ -107,10 +107,20 @@ def test_what_is_no_event_is_refused(forge: str, payload: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize(
     ("package", "tag", "named"),
-    [("hello", "hello-2.8", True), ("hello", "hello-2.8-1", True), ("hello", "hello_2.8", True), ("hello", "hello-2.8_rc", True),
-     ("copr-cli", "copr-cli-1.2-1", True), ("copr_cli", "copr-cli-1", True), ("hello", "v2.8", False),
-     ("hello", "hello-world", False), ("hello", "hello-world-2.8", False), ("hello", "hello", False), ("hello", "", False)],
-)  # fmt: skip
+    [
+        ("hello", "hello-2.8", True),
+        ("hello", "hello-2.8-1", True),
+        ("hello", "hello_2.8", True),
+        ("hello", "hello-2.8_rc", True),
+        ("copr-cli", "copr-cli-1.2-1", True),
+        ("copr_cli", "copr-cli-1", True),
+        ("hello", "v2.8", False),
+        ("hello", "hello-world", False),
+        ("hello", "hello-world-2.8", False),
+        ("hello", "hello", False),
+        ("hello", "", False),
+    ],
+)
 def test_tags_name_their_package(package: str, tag: str, named: bool) -> None:
     assert webhooks.tag_names(package, tag) is named
 
