@@ -25,4 +25,5 @@ def make_app(services: Services) -> ASGIApp:
     ]
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
+    app.state.metrics = services.metrics
     return WithoutSlashes(app)

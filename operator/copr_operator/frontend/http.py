@@ -1,6 +1,7 @@
 """What all routes share: JSON answers, errors, paths with and without a slash at the end, deprecated methods."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
@@ -10,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.metrics import Metrics
 from copr_operator.frontend.records import dump
 
 logger = logging.getLogger(__name__)
@@ -32,17 +34,24 @@ def items(rendered: list[bytes], meta: object) -> Response:
 
 def route(path: str, handler: Handler, method: str = "GET", *, deprecated: str | None = None) -> Route:
     """`deprecated`: another method that works too, and says so in a Warning header as Copr does."""
-    if deprecated is None:
-        return Route(path, handler, methods=[method])
 
-    async def warned(request: Request) -> Response:
-        response = await handler(request)
+    async def endpoint(request: Request) -> Response:
+        began, code = time.perf_counter(), 500
+        try:
+            response = await handler(request)
+            code = response.status_code
+        except CoprError as error:
+            code = error.status
+            raise
+        finally:
+            metrics: Metrics = request.app.state.metrics
+            metrics.record(request.method, path, code, time.perf_counter() - began)
         if request.method == deprecated:
             text = f"This method is deprecated: Use {method} method instead of {deprecated}"
             response.headers["Warning"] = text
         return response
 
-    return Route(path, warned, methods=[method, deprecated])
+    return Route(path, endpoint, methods=[method] if deprecated is None else [method, deprecated])
 
 
 def path_number(request: Request, name: str = "id") -> int:

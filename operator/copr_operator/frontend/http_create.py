@@ -78,6 +78,10 @@ class CreateRoutes:
         account = await self._services.auth.account(request)
         if self._uploads.locked():
             raise CoprError(503, "Too many uploads at the same time; try again.", {"Retry-After": "10"})
+        with self._services.metrics.uploads.track_inprogress():
+            return await self._upload(request, account)
+
+    async def _upload(self, request: Request, account: Account) -> Response:
         async with self._uploads, form(request, self._services.limits) as sent:
             project = await self._project(sent.fields)
             fields = Fields(sent.fields)

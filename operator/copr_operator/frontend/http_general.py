@@ -9,6 +9,7 @@ from starlette.routing import Route
 from copr_operator.frontend import present_project, repofile, tokens
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.http import API, answer, path_number, query, route
+from copr_operator.frontend.metrics import CONTENT_TYPE
 from copr_operator.frontend.monitor import FIELDS, monitor
 from copr_operator.frontend.reader import refused
 from copr_operator.frontend.services import Services
@@ -37,6 +38,7 @@ class GeneralRoutes:
             route("/results/{path:path}", self.results),
             route("/healthz", self.healthz),
             route("/readyz", self.readyz),
+            route("/metrics", self.metrics),
         ]
 
     async def root(self, _request: Request) -> Response:
@@ -105,6 +107,9 @@ class GeneralRoutes:
         if self._settings.results_url == self._settings.frontend_url or "\\" in path or "//" in path:
             raise CoprError(404, "Results are not served here.")
         return RedirectResponse(f"{self._settings.results_url}{path}", 302)
+
+    async def metrics(self, _request: Request) -> Response:
+        return Response(self._services.metrics.text(), media_type=CONTENT_TYPE)
 
     async def healthz(self, _request: Request) -> Response:
         """The event loop turns; no more, so that a slow API server doesn't get the frontend restarted."""

@@ -10,6 +10,7 @@ from copr_operator.frontend.builds import Builds
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.definitions import Definitions
 from copr_operator.frontend.informer import Informers
+from copr_operator.frontend.metrics import Metrics
 from copr_operator.frontend.projects import Projects
 from copr_operator.frontend.reader import Reader
 from copr_operator.frontend.settings import FrontendSettings
@@ -19,10 +20,12 @@ from copr_operator.kube.client import KubeClient
 class Services:
     """Started and ended by `running`."""
 
-    def __init__(self, settings: FrontendSettings, kube: KubeClient) -> None:
+    def __init__(self, settings: FrontendSettings, kube: KubeClient, metrics: Metrics | None = None) -> None:
         self.settings = settings
         self.kube = kube
+        self.metrics = metrics or Metrics()
         self.cache = Cache(settings.results_url)
+        self.metrics.count_builds(lambda: len(self.cache.builds))
         self.informers = Informers(kube, self.cache, settings.namespaces, settings.namespace)
         self.reader = Reader(kube, self.cache, settings.namespaces)
         self.secrets = Secrets(kube, settings.namespace)
