@@ -1,6 +1,7 @@
 """What is neither a build nor a project: login, tokens, monitor, .repo files, redirects, health."""
 
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -34,6 +35,9 @@ class GeneralRoutes:
             route(f"/coprs/g/{{group}}/{repo}", self.repo_file),
             route(f"/coprs/g/{{group}}/{repo}/{{file}}", self.repo_file),
             route("/coprs/build/{id}", self.build_page),
+            route("/coprs/{owner}/{dirname}", self.project_page),
+            route("/coprs/g/{group}/{dirname}", self.project_page),
+            route("/api", self.login_help),
             route("/results", self.results),
             route("/results/{path:path}", self.results),
             route("/healthz", self.healthz),
@@ -77,9 +81,7 @@ class GeneralRoutes:
 
     async def repo_file(self, request: Request) -> Response:
         """What `dnf copr enable` fetches."""
-        group = request.path_params.get("group")
-        owner = f"@{group}" if group is not None else str(request.path_params["owner"])
-        dirname = str(request.path_params["dirname"])
+        owner, dirname = _owner(request), str(request.path_params["dirname"])
         project = await self._services.reader.project(owner, dirname.partition(":")[0])
         text = repofile.repo_file(
             project, dirname, str(request.path_params["release"]), request.query_params.get("arch"),
@@ -101,6 +103,20 @@ class GeneralRoutes:
         record = await self._services.reader.build(path_number(request))
         return RedirectResponse(f"{self._settings.results_url}/results/{record.owner}/{record.dirname}/", 302)
 
+    async def project_page(self, request: Request) -> Response:
+        """The other link that it prints."""
+        owner, dirname = _owner(request), str(request.path_params["dirname"])
+        project = await self._services.reader.project(owner, dirname.partition(":")[0])
+        target = f"{self._settings.results_url}/results/{project.spec.owner}/{quote(dirname, safe=':')}/"
+        return RedirectResponse(target, 302)
+
+    async def login_help(self, _request: Request) -> Response:
+        """Where the answer to a wrong login sends people (contract 1.2)."""
+        return PlainTextResponse(
+            "API tokens are made by the administrator of this installation (copr-operator token create NAME).\n"
+            "Who has one that still works gets a new one with `copr-cli new-api-token`.\n"
+        )
+
     async def results(self, request: Request) -> Response:
         """Results and logs are the backend's; the path is the same there."""
         path = request.scope.get("raw_path", b"/results").decode("ascii", errors="replace").partition("?")[0]
@@ -118,3 +134,9 @@ class GeneralRoutes:
     async def readyz(self, _request: Request) -> Response:
         ready = self._services.ready
         return PlainTextResponse("ok\n" if ready else "starting or stopping\n", status_code=200 if ready else 503)
+
+
+def _owner(request: Request) -> str:
+    """`/coprs/g/GROUP/...` is what `/coprs/@GROUP/...` is."""
+    group = request.path_params.get("group")
+    return f"@{group}" if group is not None else str(request.path_params["owner"])

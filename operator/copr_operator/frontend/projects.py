@@ -11,6 +11,7 @@ from copr_operator.core.patch import merge_patch
 from copr_operator.frontend import rights
 from copr_operator.frontend.builds import Builds
 from copr_operator.frontend.cache import Cache
+from copr_operator.frontend.definitions import Definitions
 from copr_operator.frontend.errors import CoprError, no_project, unavailable
 from copr_operator.frontend.project_forms import dump
 from copr_operator.frontend.reader import Reader, refused
@@ -25,8 +26,17 @@ _TRIES = 6
 
 
 class Projects:
-    def __init__(self, kube: KubeClient, cache: Cache, reader: Reader, builds: Builds, namespace: str) -> None:
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: Cache,
+        reader: Reader,
+        builds: Builds,
+        definitions: Definitions,
+        namespace: str,
+    ) -> None:
         self._kube = kube
+        self._definitions = definitions
         self._cache = cache
         self._reader = reader
         self._builds = builds
@@ -111,7 +121,7 @@ class Projects:
     # -- delete ------------------------------------------------------------------------------------------------------
 
     async def delete(self, account: Account, project: ProjectView) -> None:
-        """With all its builds, which go first: a deletion that was cut short can be asked for again.
+        """With all its builds and packages, which go first: a deletion that was cut short can be asked for again.
 
         Raises CoprError 400 while builds run, 403.
         """
@@ -124,6 +134,8 @@ class Projects:
             numbers = ", ".join(str(record.id) for record in running[:100])
             raise CoprError(400, f"Build(s) {numbers} are still running.\n")
         await self._builds.delete_records(self._cache.of_project(project))
+        for record in self._cache.packages_of(project):
+            await self._definitions.delete(record)
         await self._remove(project)
 
     def _unfinished(self, project: ProjectView) -> list[BuildRecord]:

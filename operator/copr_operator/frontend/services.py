@@ -37,7 +37,9 @@ class Services:
             kube, self.cache, self.reader, id_timeout=settings.id_timeout, cancel_timeout=settings.cancel_timeout
         )
         self.definitions = Definitions(kube, self.cache)
-        self.projects = Projects(kube, self.cache, self.reader, self.builds, settings.project_namespace)
+        self.projects = Projects(
+            kube, self.cache, self.reader, self.builds, self.definitions, settings.project_namespace
+        )
         self.limits = Limits(
             body=settings.max_body_bytes, file=settings.max_upload_bytes, silence=settings.read_timeout,
             spool=settings.spool,

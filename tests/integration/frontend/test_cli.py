@@ -2,6 +2,7 @@
 
 import pytest
 
+from copr_operator.kube import paths
 from tests.support.copr_cli import Ended
 from tests.support.fake_kubelet import Status, fail_build
 from tests.support.frontend import RESULTS, Person, Site
@@ -160,9 +161,16 @@ async def test_a_project_is_shown_changed_listed_and_deleted(site: Site) -> None
     assert project.instructions == "None."
     listed = await alice.cli("list")
     assert "Name: demo" in listed.out, listed
+    await alice.ask(lambda copr: copr.package_proxy.add("alice", "demo", "rails", "rubygems", {"gem_name": "rails"}))
+    page = await site.http.get("/coprs/alice/demo/")
+    assert (page.status_code, page.headers["Location"]) == (302, f"{RESULTS}/results/alice/demo/")
     deleted = await alice.cli("delete", "demo")
     assert (deleted.code, deleted.out) == (0, "Project demo has been deleted.\n"), deleted
     assert (await alice.cli("get", "demo")).code == 1
+    left = [
+        await site.world.kube.get(paths.copr(plural, site.world.namespace)) for plural in ("coprbuilds", "coprpackages")
+    ]
+    assert [obj["items"] for obj in left] == [[], []]
 
 
 async def test_chroots_are_listed_shown_and_changed(site: Site) -> None:
