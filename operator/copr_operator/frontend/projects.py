@@ -47,6 +47,8 @@ class Projects:
     async def create(self, spec: ProjectSpec) -> ProjectView:
         """Raises CoprError 400 when the owner has such a project, 403 when the owner has no namespace."""
         namespace = self._namespace.format(owner=names.slug(spec.owner))
+        if not self._reader.sees(namespace):
+            raise CoprError(403, f"This frontend does not look after namespace {namespace}: ask the administrator.")
         name = _object_name(spec.owner, spec.name)
         manifest = {"apiVersion": names.API_VERSION, "kind": "CoprProject", "spec": dump(spec)}
         for _ in range(_TRIES):

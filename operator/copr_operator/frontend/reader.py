@@ -38,6 +38,10 @@ class Reader:
         self._absent: dict[str, float] = {}
         self._at_once = asyncio.Semaphore(8)
 
+    def sees(self, namespace: str) -> bool:
+        """Whether objects of a namespace are looked for at all."""
+        return None in self._namespaces or namespace in self._namespaces
+
     async def build(self, build_id: int) -> BuildRecord:
         """Raises CoprError 404, 503."""
         record = self._cache.builds.get(build_id)
