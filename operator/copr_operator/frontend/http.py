@@ -51,6 +51,8 @@ def route(path: str, handler: Handler, method: str = "GET", *, deprecated: str |
             response.headers["Warning"] = text
         return response
 
+    # For the OpenAPI document.
+    endpoint.handler, endpoint.deprecated = handler, deprecated  # type: ignore[attr-defined]
     return Route(path, endpoint, methods=[method] if deprecated is None else [method, deprecated])
 
 

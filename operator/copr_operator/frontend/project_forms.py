@@ -41,7 +41,7 @@ def new_project(fields: Fields, owner: str, name: str, active: Collection[str]) 
     """The spec of a new project. Raises CoprError 400."""
     if not fields.words("chroots"):
         fields.problem("chroots", "At least one chroot must be selected")
-    changes = _changes(fields, active, ())
+    changes = read_settings(fields, active, ())
     persistent = fields.flag("persistent") or False
     if persistent and changes["api"].get("deleteAfterDays"):
         fields.problem("delete_after_days", "'delete after' can not be combined with persistent")
@@ -52,7 +52,7 @@ def new_project(fields: Fields, owner: str, name: str, active: Collection[str]) 
 
 def edited_project(fields: Fields, old: ProjectSpec, active: Collection[str]) -> ProjectSpec:
     """What was not given stays as it is; nor does `persistent`, which is given once and for all."""
-    changes = _changes(fields, active, old.chroots)
+    changes = read_settings(fields, active, old.chroots)
     fields.check()
     before = dump(old)
     changes["api"] = {**before.get("api", {}), **changes["api"]}
@@ -72,7 +72,8 @@ def dump(spec: ProjectSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
 
-def _changes(fields: Fields, active: Collection[str], old: Collection[ProjectChroot]) -> dict[str, Any]:
+def read_settings(fields: Fields, active: Collection[str], old: Collection[ProjectChroot]) -> dict[str, Any]:
+    """Members of a project's spec that the request gives; `api` is among them always."""
     changes: dict[str, Any] = {"api": _api_settings(fields)}
     if "description" in fields:
         changes["description"] = fields.text("description") or ""

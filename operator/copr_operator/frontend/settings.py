@@ -14,7 +14,7 @@ GIB = 1024**3
 ENV_PREFIX = "COPR_FRONTEND_"
 
 Seconds = Annotated[float, Field(gt=0)]
-Url = Annotated[str, Field(pattern=r"^https?://[!-~]+[^/]$")]
+Url = Annotated[str, Field(pattern=r"^https?://[!-.0-~]([!-~]*[!-.0-~])?$")]
 
 
 class FrontendSettings(BaseModel):
