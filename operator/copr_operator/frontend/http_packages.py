@@ -22,7 +22,6 @@ from copr_operator.frontend.packages import (
     build_options,
     form_values,
     package_json,
-    packages_of,
 )
 from copr_operator.frontend.paging import Page
 from copr_operator.frontend.services import Services
@@ -60,14 +59,14 @@ class PackageRoutes:
 
     async def get(self, request: Request) -> Response:
         project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
-        package = self._package(project, query(request, "packagename"))
+        package = await self._package(project, query(request, "packagename"))
         return answer(package_json(package, project, **_with_builds(request)))
 
     async def list_packages(self, request: Request) -> Response:
         """Ordered by name; `order` id is echoed only, as ids are no numbers in a row here."""
         project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
         page = Page.of(request.query_params, ("id", "name"))
-        found = self._packages(project)
+        found = await self._reader.packages(project)
         if page.limit is None and len(found) > MOST_WITHOUT_LIMIT:
             text = f"Requests are limited to only {MOST_WITHOUT_LIMIT} packages at once."
             raise CoprError(413, f"Too many packages, please use pagination. {text}")
@@ -84,25 +83,25 @@ class PackageRoutes:
             raise exists(project, name)
         spec = self._spec(project, Package(name), str(request.path_params["source_type"]), values)
         await self._services.definitions.create(project, spec)
-        return self._shown(project, name)
+        return await self._shown(project, name)
 
     async def edit(self, request: Request) -> Response:
         """What is not given stays; a package that builds brought is defined by its first edit."""
         project, values = await self._editable(request)
         name = str(request.path_params["package_name"])
-        package = self._packages(project).get(name)
+        package = (await self._reader.packages(project, name)).get(name)
         if package is None:
             text = f"Package {name[:100]} does not exists in copr {project.spec.owner}/{project.spec.name}."
             raise CoprError(404, text)
         kind = str(request.path_params.get("source_type") or (package.source.type if package.source else "unset"))
         await self._write(project, self._spec(project, package, kind, values), package)
-        return self._shown(project, name)
+        return await self._shown(project, name)
 
     async def reset(self, request: Request) -> Response:
         project, package = await self._named(request, "You are not allowed to reset package `{}`.")
         held = package.spec or PackageSpec(owner=project.spec.owner, project=project.spec.name, name=package.name)
         await self._write(project, held.model_copy(update={"source": None}), package)
-        return self._shown(project, package.name)
+        return await self._shown(project, package.name)
 
     async def delete(self, request: Request) -> Response:
         """With all its builds, as in Copr."""
@@ -120,7 +119,7 @@ class PackageRoutes:
         async with form(request, self._services.limits) as sent:
             values = sent.fields
         project = await self._reader.project(*build_forms.project_name(values))
-        package = self._package(project, str(values.get("package_name") or ""))
+        package = await self._package(project, str(values.get("package_name") or ""))
         if not rights.can_build(account, project.spec):
             name = f"{project.spec.owner}/{project.spec.name}"
             raise CoprError(403, f"User {account.name} is not allowed to build in the copr: {name}")
@@ -134,17 +133,14 @@ class PackageRoutes:
 
     # -- shared ------------------------------------------------------------------------------------------------------
 
-    def _packages(self, project: ProjectView) -> dict[str, Package]:
-        return packages_of(self._cache.packages_of(project), self._cache.of_project(project))
-
-    def _package(self, project: ProjectView, name: str) -> Package:
-        package = self._packages(project).get(name)
+    async def _package(self, project: ProjectView, name: str) -> Package:
+        package = (await self._reader.packages(project, name)).get(name)
         if package is None:
             raise CoprError(404, f"No package with name {name[:100]} in copr {project.spec.name}")
         return package
 
-    def _shown(self, project: ProjectView, name: str) -> Response:
-        return answer(package_json(self._package(project, name), project))
+    async def _shown(self, project: ProjectView, name: str) -> Response:
+        return answer(package_json(await self._package(project, name), project))
 
     async def _editable(self, request: Request) -> tuple[ProjectView, Mapping[str, Any]]:
         account = await self._services.auth.account(request)
@@ -163,7 +159,7 @@ class PackageRoutes:
         async with form(request, self._services.limits) as sent:
             values = sent.fields
         project = await self._reader.project(*build_forms.project_name(values))
-        package = self._package(project, str(values.get("package_name") or ""))
+        package = await self._package(project, str(values.get("package_name") or ""))
         if not rights.can_edit(account, project.spec):
             raise CoprError(403, forbidden.format(package.name))
         return project, package

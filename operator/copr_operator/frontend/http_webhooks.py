@@ -16,7 +16,7 @@ from copr_operator.frontend import rights, webhooks
 from copr_operator.frontend.body import parse_json_object, read_bytes
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.http import API, answer, query, route
-from copr_operator.frontend.packages import Package, build_options, packages_of
+from copr_operator.frontend.packages import Package, build_options
 from copr_operator.frontend.present_project import number
 from copr_operator.frontend.reader import refused
 from copr_operator.frontend.records import BuildRecord
@@ -78,7 +78,8 @@ class WebhookRoutes:
         wanted = []
         if event is not None:
             name = request.path_params.get("package")
-            wanted = webhooks.concerned(self._packages(project).values(), event, name)[:MOST_BUILDS]
+            packages = await self._services.reader.packages(project, name)
+            wanted = webhooks.concerned(packages.values(), event, name)[:MOST_BUILDS]
         delivery = webhooks.delivery(request.headers)
         records = await asyncio.gather(*(self._build(project, package, source, delivery) for package, source in wanted))
         return answer({"builds": [record.id for record in records]})
@@ -96,7 +97,8 @@ class WebhookRoutes:
 
     async def _custom(self, request: Request, project: ProjectView, dirname: str) -> Response:
         await read_bytes(request, MAX_EVENT, self._services.limits.silence)
-        package = self._packages(project).get(str(request.path_params["package"]))
+        name = str(request.path_params["package"])
+        package = (await self._services.reader.packages(project, name)).get(name)
         if package is None:
             return PlainTextResponse("PACKAGE_NOT_FOUND\n", 404)
         if package.source is None:
@@ -120,10 +122,6 @@ class WebhookRoutes:
         kept = await self._services.secrets.get(webhooks.secret_name(project.uid))
         if not webhooks.is_secret(kept, secret):
             raise CoprError(403, "This webhook is not valid")
-
-    def _packages(self, project: ProjectView) -> dict[str, Package]:
-        cache = self._services.cache
-        return packages_of(cache.packages_of(project), cache.of_project(project))
 
     async def _build(
         self, project: ProjectView, package: Package, source: SourceSpec, key: str | None, dirname: str | None = None

@@ -12,6 +12,7 @@ from typing import Any
 from copr_operator.core.observed import ProjectView
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError, no_build, no_project, unavailable
+from copr_operator.frontend.packages import Package, packages_of
 from copr_operator.frontend.records import BuildRecord
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
@@ -67,6 +68,16 @@ class Reader:
         if project is None:
             raise no_project(owner, name)
         return project
+
+    async def packages(self, project: ProjectView, wanted: str | None = None) -> dict[str, Package]:
+        """By name; looked up before the one that is `wanted` is said to be absent. Raises CoprError 503."""
+        found = packages_of(self._cache.packages_of(project), self._cache.of_project(project))
+        if wanted is None or wanted in found or not _NAME.fullmatch(wanted):
+            return found
+        spec = project.spec
+        selector = {"spec.owner": spec.owner, "spec.project": spec.name, "spec.name": wanted}
+        await self._read_through("coprpackages", selector, self._cache.package_event)
+        return packages_of(self._cache.packages_of(project), self._cache.of_project(project))
 
     async def project_of(self, record: BuildRecord) -> ProjectView | None:
         """The project whose rights hold for a build; None when there is none in its namespace."""

@@ -163,6 +163,10 @@ async def test_two_replicas_work_as_one_with_the_rights_of_the_manifest(
             canceled = await second.http.put(f"/api_3/build/cancel/{number}", auth=auth)
             assert (canceled.status_code, canceled.json()["state"]) == (200, "canceled"), canceled.text
             await until_canceled(first, number)
+        package = "/api_3/package/add/alice/demo/rails/rubygems"
+        assert (await one.http.post(package, json={"gem_name": "rails"}, auth=auth)).status_code == 200
+        asked = {**PROJECT, "packagename": "rails"}
+        assert (await two.http.get("/api_3/package", params=asked)).json()["source_dict"] == {"gem_name": "rails"}
         renewed = (await one.http.post("/api_3/api-token", auth=auth)).json()
         assert (await two.http.get("/api_3/auth-check", auth=(renewed["api_login"], renewed["api_token"]))).json()[
             "name"
