@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 API = "/api_3"
 NO_ENDPOINT = "Such API endpoint doesn't exist"
+MAX_KEY = 200
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -70,6 +71,14 @@ def query(request: Request, name: str) -> str:
     if value is None:
         raise CoprError(400, f"Missing argument {name}")
     return str(value)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Idempotency-Key: a client that sends the same request again with it gets the same builds."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        raise CoprError(400, f"Idempotency-Key must have 1 to {MAX_KEY} characters")
+    return key
 
 
 async def on_copr_error(_request: Request, error: Exception) -> Response:

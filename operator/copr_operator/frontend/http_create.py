@@ -14,7 +14,7 @@ from copr_operator.frontend.body import form
 from copr_operator.frontend.build_forms import BuildOptions
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.fields import Fields
-from copr_operator.frontend.http import Handler, answer, items, route
+from copr_operator.frontend.http import Handler, answer, idempotency_key, items, route
 from copr_operator.frontend.http_builds import BUILD
 from copr_operator.frontend.paging import NO_META
 from copr_operator.frontend.records import BuildRecord
@@ -22,7 +22,6 @@ from copr_operator.frontend.services import Services
 from copr_operator.frontend.tokens import Account
 
 Sources = Callable[[Fields], Sequence[Mapping[str, Any]]]
-_MAX_KEY = 200
 
 
 class CreateRoutes:
@@ -94,7 +93,7 @@ class CreateRoutes:
             assert file is not None  # noqa: S101 (that would have been a problem)
             ref, sha256 = await self._services.backend.upload(project.namespace, file)
             source = build_forms.upload_source(ref, sha256)
-            records = await self._services.builds.create(account, project, options, [source], _key(request))
+            records = await self._services.builds.create(account, project, options, [source], idempotency_key(request))
         return answer(records[0].json)
 
     async def _create(self, request: Request, sources: Sources) -> list[BuildRecord]:
@@ -105,7 +104,7 @@ class CreateRoutes:
             wanted = sources(fields)
             options = _options(fields, project)
         _require(account, project)
-        return await self._services.builds.create(account, project, options, wanted, _key(request))
+        return await self._services.builds.create(account, project, options, wanted, idempotency_key(request))
 
     async def _project(self, values: Mapping[str, Any]) -> ProjectView:
         return await self._services.reader.project(*build_forms.project_name(values))
@@ -125,11 +124,3 @@ def _require(
     if not rights.can_build(account, project.spec):
         name = f"{project.spec.owner}/{project.spec.name}"
         raise CoprError(403, text.format(user=account.name, project=name))
-
-
-def _key(request: Request) -> str | None:
-    """Idempotency-Key: a client that sends the same request again with it gets the same builds."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= _MAX_KEY:
-        raise CoprError(400, f"Idempotency-Key must have 1 to {_MAX_KEY} characters")
-    return key

@@ -16,7 +16,7 @@ from copr_operator.frontend.body import form
 from copr_operator.frontend.definitions import exists
 from copr_operator.frontend.errors import CoprError, form_error
 from copr_operator.frontend.fields import Fields
-from copr_operator.frontend.http import API, answer, query, route
+from copr_operator.frontend.http import API, answer, idempotency_key, query, route
 from copr_operator.frontend.packages import (
     Package,
     build_options,
@@ -127,7 +127,7 @@ class PackageRoutes:
             raise CoprError(400, f"Unset default source for package {package.name}")
         options = build_options(project, package, values)
         source = package.source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-        key = request.headers.get("idempotency-key")
+        key = idempotency_key(request)
         records = await self._services.builds.create(account, project, options, [source], key)
         return answer(records[0].json)
 

@@ -15,7 +15,7 @@ from copr_operator.core.observed import ProjectView
 from copr_operator.frontend import rights, webhooks
 from copr_operator.frontend.body import parse_json_object, read_bytes
 from copr_operator.frontend.errors import CoprError
-from copr_operator.frontend.http import API, answer, query, route
+from copr_operator.frontend.http import API, answer, idempotency_key, query, route
 from copr_operator.frontend.packages import Package, build_options
 from copr_operator.frontend.present_project import number
 from copr_operator.frontend.reader import refused
@@ -103,7 +103,7 @@ class WebhookRoutes:
             return PlainTextResponse("PACKAGE_NOT_FOUND\n", 404)
         if package.source is None:
             return PlainTextResponse("BUILD_REQUEST_ERROR\n", 400)
-        key = webhooks.delivery(request.headers) or request.headers.get("idempotency-key")
+        key = webhooks.delivery(request.headers) or idempotency_key(request)
         record = await self._build(project, package, package.source, key, dirname)
         return PlainTextResponse(f"{record.id}\n")
 
