@@ -9,25 +9,31 @@ readonly builder_name=builder builder_id=1000 builder_home=/builddir
 # What a spec may use without BuildRequires: Fedora's and EPEL's @buildsys-build groups less what differs by name.
 readonly common=(bash bzip2 coreutils cpio diffutils findutils gawk grep gzip patch sed tar unzip util-linux which xz)
 
-install_with_dnf() { # PROGRAM EXTRA_PACKAGE...
+read -r -a extra <<<"${PACKAGES:-}"
+
+install_with_dnf() { # PROGRAM
     local program=$1
-    shift
     # coreutils-single and curl-minimal of container bases give way to the full packages.
     "$program" -y --setopt=install_weak_deps=False --allowerasing install \
-        "${common[@]}" info make redhat-rpm-config rpm-build shadow-utils iproute curl ca-certificates "$@"
+        "${common[@]}" info make redhat-rpm-config rpm-build shadow-utils iproute curl ca-certificates "${extra[@]}"
+    # EPEL builds on what its base keeps in a repository that is off by default; epel-release brings this switch.
+    if command -v crb >/dev/null; then
+        "$program" -y install dnf-plugins-core
+        crb enable
+    fi
     "$program" clean all
 }
 
 install_with_microdnf() {
     microdnf -y --setopt=install_weak_deps=0 install \
-        "${common[@]}" make redhat-rpm-config rpm-build shadow-utils iproute ca-certificates
+        "${common[@]}" make redhat-rpm-config rpm-build shadow-utils iproute ca-certificates "${extra[@]}"
     microdnf clean all
 }
 
 install_with_zypper() {
     zypper --non-interactive refresh
     zypper --non-interactive install --no-recommends \
-        "${common[@]}" gcc make glibc-devel rpm-build shadow iproute2 curl ca-certificates dnf
+        "${common[@]}" gcc make glibc-devel rpm-build shadow iproute2 curl ca-certificates dnf "${extra[@]}"
     zypper clean --all
     # zypper's repositories are no repositories of dnf: hand them over, or nothing could be installed in a build.
     mkdir -p /etc/yum.repos.d
@@ -45,7 +51,7 @@ install_with_apt() {
     apt-get install -y --no-install-recommends \
         bash bzip2 ca-certificates coreutils cpio curl debianutils debugedit diffutils dnf elfutils file findutils gawk gcc grep \
         gzip iproute2 \
-        libc6-dev make passwd patch pkgconf rpm sed tar unzip util-linux xz-utils zstd
+        libc6-dev make passwd patch pkgconf rpm sed tar unzip util-linux xz-utils zstd "${extra[@]}"
     apt-get clean
     rm -rf /var/lib/apt/lists/*
     # Debian keeps the RPM database in root's home directory, where only root's own tools look for it.

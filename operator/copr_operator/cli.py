@@ -46,6 +46,14 @@ def main() -> None:
 @click.option("--backend-ca-config-map", default=None, help="ConfigMap with ca.crt in each build namespace.")
 @click.option("--image-pull-policy", default="IfNotPresent", help="imagePullPolicy of build pods.")
 @click.option("--source-cpu-request", default="250m", help="CPU request of the source container.")
+@click.option("--source-allow", multiple=True, help="Host, *.DOMAIN or network that sources may come from; repeatable.")
+@click.option("--source-deny", multiple=True, help="Public network that sources may not come from; repeatable.")
+@click.option(
+    "--source-ca-config-map", default=None, help="ConfigMap with ca.crt in each build namespace, for sources."
+)
+@click.option("--dist-gits", default="", help="JSON list of dist-gits: name, cloneURL, lookasideURL, namespace.")
+@click.option("--pypi-url", default="https://pypi.org/pypi", help="JSON API of the Python package index.")
+@click.option("--gem-source", default="https://rubygems.org/", help="Gem source.")
 @click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
 @click.option("--workers", default=16, help="Objects reconciled at the same time.")
 @click.option("--resync-seconds", default=600.0, help="Seconds between two full LISTs.")
@@ -65,6 +73,12 @@ def controller(
     backend_ca_config_map: str | None,
     image_pull_policy: str,
     source_cpu_request: str,
+    source_allow: tuple[str, ...],
+    source_deny: tuple[str, ...],
+    source_ca_config_map: str | None,
+    dist_gits: str,
+    pypi_url: str,
+    gem_source: str,
     kubeconfig: str | None,
     workers: int,
     resync_seconds: float,
@@ -76,9 +90,16 @@ def controller(
     from copr_operator import logs
     from copr_operator.controller.main import serve
     from copr_operator.controller.reconciler import current_id, current_key
-    from copr_operator.controller.settings import ControllerSettings
-    from copr_operator.core.config import OperatorConfig
+    from copr_operator.controller.settings import ControllerSettings, parse_dist_gits
+    from copr_operator.core.config import OperatorConfig, SourceSettings
+    from copr_operator.core.egress import check_rules
+    from copr_operator.core.wire import EgressRules
 
+    try:
+        check_rules(EgressRules(allow=source_allow, deny=source_deny))
+        instances = parse_dist_gits(dist_gits)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     logs.configure(log_level, log_format, {"key": current_key, "build": current_id})
     operator = OperatorConfig(
         namespace=namespace,
@@ -89,6 +110,14 @@ def controller(
         image_pull_policy=image_pull_policy,
         backend_ca_config_map=backend_ca_config_map,
         source_cpu_request=source_cpu_request,
+        sources=SourceSettings(
+            dist_gits=instances,
+            pypi_url=pypi_url,
+            gem_source=gem_source,
+            egress_allow=source_allow,
+            egress_deny=source_deny,
+            ca_config_map=source_ca_config_map,
+        ),
     )
     settings = ControllerSettings(
         operator=operator,

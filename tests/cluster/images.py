@@ -58,10 +58,12 @@ IMAGES = {
         suite="bookworm",
         containerfile="images/operator/Containerfile",
         context=".",
-        inputs=("images/operator", "operator", "requirements.lock", "pyproject.toml", "README.md", "LICENSE"),
+        inputs=("images/operator", "operator", "pyproject.toml", "README.md", "LICENSE"),
         needs_https=True,
     ),
-    "source": Image("source", "bookworm", "images/source/Containerfile", "images/source", ("images/source",)),
+    "source": Image(
+        "source", "bookworm", "images/source/Containerfile", "images/source", ("images/source",), needs_https=True
+    ),
     "debian-12": Image(
         "chroot-debian-12", "bookworm", "images/chroot/Containerfile", "images/chroot", ("images/chroot",)
     ),

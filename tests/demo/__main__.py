@@ -3,24 +3,23 @@
 `python -m tests.demo urls` prints the addresses instead.
 """
 
-import http.server
 import io
 import subprocess
 import sys
 import tarfile
-import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.support.installation import CHROOTS, Installation, InstallError, install
+from tests.cluster import api as clusters
+from tests.demo.progress import ENDED, progress, state_of
+from tests.support.installation import CHROOTS, REPOSITORY, Installation, InstallError, install
+from tests.support.sources import serve_sources
 
 HERE = Path(__file__).parent
 NAMESPACE = "demo"
 PACKAGES = ("hello-lib", "hello-app")
 LIMIT = 600.0
-ENDED = frozenset({"succeeded", "failed", "canceled", "skipped"})
 
 
 def make_sources(directory: Path, url: str) -> None:
@@ -38,11 +37,6 @@ def make_sources(directory: Path, url: str) -> None:
                 data = file.read_bytes()
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is the library's)
-        """Says nothing."""
 
 
 def build_object(package: str, url: str, after: str | None) -> dict[str, Any]:
@@ -63,27 +57,19 @@ def build_object(package: str, url: str, after: str | None) -> dict[str, Any]:
 
 
 def follow(installation: Installation) -> bool:
-    """Prints each change of state until both builds have ended; whether both succeeded."""
-    shown: dict[str, str] = {}
-    started = time.monotonic()
-    while time.monotonic() - started < LIMIT:
-        items = installation.get("coprbuilds", "-n", NAMESPACE)["items"]
-        for item in items:
-            status = item.get("status", {})
-            chroots = " ".join(f"{c['name']}={c['state']}" for c in status.get("chroots", []))
-            reason = next((c["reason"] for c in status.get("conditions", []) if c["type"] == "Succeeded"), "")
-            line = f"{item['metadata']['name']}: {status.get('state', 'new')} ({reason}) {chroots}"
-            if shown.get(item["metadata"]["name"]) != line:
-                shown[item["metadata"]["name"]] = line
-                print(f"  {time.monotonic() - started:5.1f} s  {line}", flush=True)
-        states = [item.get("status", {}).get("state") for item in items]
-        if len(states) == len(PACKAGES) and all(state in ENDED for state in states):
-            for item in items:
-                if failure := item["status"].get("failure"):
-                    print(f"{failure['reason']}: {failure['message']}\nlog: {failure.get('logURL', '-')}")
-            return all(state == "succeeded" for state in states)
-        time.sleep(1)
-    return False
+    """Shows the builds until all have ended; whether all succeeded."""
+    deadline = time.monotonic() + LIMIT
+    with progress() as show:
+        while time.monotonic() < deadline:
+            builds = installation.get("coprbuilds", "-n", NAMESPACE)["items"]
+            show(builds)
+            if len(builds) == len(PACKAGES) and {state_of(build) for build in builds} <= ENDED:
+                break
+            time.sleep(0.5)
+    for build in builds:
+        if failure := build.get("status", {}).get("failure"):
+            print(f"{failure['reason']}: {failure['message']}\nlog: {failure.get('logURL', '-')}")
+    return all(state_of(build) == "succeeded" for build in builds)
 
 
 def install_with_dnf(installation: Installation, chroot: str) -> str:
@@ -118,13 +104,22 @@ def install_with_dnf(installation: Installation, chroot: str) -> str:
 def demo() -> int:
     started = time.monotonic()
     installation = install(lambda text: print(f"* {text}", flush=True))
-    address = installation.cluster.node_address or "127.0.0.1"
-    sources = Path(__file__).resolve().parents[2] / "build" / "demo-sources"
-    server = http.server.ThreadingHTTPServer((address, 0), partial(Quiet, directory=str(sources)))
-    url = f"http://{address}:{server.server_address[1]}"
-    make_sources(sources, url)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"* the operator is installed ({time.monotonic() - started:.0f} s); building {' and then '.join(PACKAGES)}")
+    with serve_sources(REPOSITORY / "build/demo-sources", installation.cluster.node_address or "127.0.0.1") as sources:
+        make_sources(sources.directory, sources.url)
+        submit(installation, sources.url)
+        if not follow(installation):
+            print("the demo failed: see above, and `make -s kubeconfig`")
+            return 1
+    for chroot in CHROOTS:
+        print(f"* in a fresh {chroot}\n{install_with_dnf(installation, chroot)}", end="")
+    print(f"* results: {installation.results_url}/results/alice/demo/")
+    print("* look around: kubectl --kubeconfig $(make -s kubeconfig) get coprbuilds -n demo; end it all: make down")
+    return 0
+
+
+def submit(installation: Installation, url: str) -> None:
+    """An empty project (builds of an earlier demo are deleted), and both builds at once: the second waits."""
     installation.build_namespace(NAMESPACE)
     installation.kubectl("delete", "coprbuilds", "--all", "-n", NAMESPACE, "--timeout=120s")
     chroots = [{"name": chroot} for chroot in CHROOTS]
@@ -135,21 +130,11 @@ def demo() -> int:
         build_object("hello-lib", url, None),
         build_object("hello-app", url, "hello-lib"),
     )  # fmt: skip
-    if not follow(installation):
-        print("the demo failed: see above, and `make -s kubeconfig`")
-        return 1
-    for chroot in CHROOTS:
-        print(f"* in a fresh {chroot}\n{install_with_dnf(installation, chroot)}", end="")
-    print(f"* results: {installation.results_url}/results/alice/demo/")
-    print("* look around: kubectl --kubeconfig $(make -s kubeconfig) get coprbuilds -n demo; end it all: make down")
-    return 0
 
 
 def main() -> int:
     try:
         if sys.argv[1:] == ["urls"]:
-            from tests.cluster import api as clusters
-
             print(f"backend {Installation(clusters.cluster(clusters.NODE)).results_url}")
             return 0
         return demo()

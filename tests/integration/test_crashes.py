@@ -13,6 +13,10 @@ WRITES = 9
 """Writes of one undisturbed build that are not Lease renewals, at least: 3 Jobs, 4 or 5 status, 1 metadata, Events."""
 
 
+SHORT: dict[str, Any] = {"lease_duration": 3.0, "lease_renew": 0.5}
+"""The Lease of a controller that is going to die: its successor has to wait for that long."""
+
+
 async def prepare(here: World) -> None:
     await here.create_chroots()
     await here.create_project()
@@ -36,7 +40,7 @@ async def test_killed_after_any_write_whose_answer_is_lost_the_build_ends_the_sa
 ) -> None:
     await prepare(here)
     killed = asyncio.Event()
-    async with here.controller() as first:
+    async with here.controller(**SHORT) as first:
 
         async def ready() -> bool:
             project = await here.kube.get(f"/apis/{names.API_VERSION}/namespaces/{here.namespace}/coprprojects/demo")
@@ -78,7 +82,7 @@ async def test_two_controllers_at_once_make_no_duplicate(here: World) -> None:
 
 async def test_a_second_controller_waits_and_takes_over_when_the_first_dies(here: World) -> None:
     await prepare(here)
-    async with here.controller() as first:
+    async with here.controller(**SHORT) as first:
         async with here.controller(wait=False) as second:
             await here.create_build("one")
             await here.until_state("succeeded", "one")

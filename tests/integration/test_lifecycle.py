@@ -1,6 +1,7 @@
 """The controller against a real API server and Job controller; pods are ended by a fake kubelet."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from copr_operator.core import names
@@ -36,6 +37,23 @@ async def test_a_build_in_two_chroots_succeeds_within_its_write_budget(here: Wor
         assert controller.proxy.count("jobs", "POST") == 3
         assert controller.proxy.count("coprbuilds/status") <= 5
         assert controller.proxy.count("coprbuilds") <= 2
+
+
+async def test_a_cluster_that_ignores_host_users_runs_nothing_of_a_build(here: World) -> None:
+    await prepare(here)
+    here.kubelet.behaviour = untouched
+    async with here.controller() as controller:
+        controller.proxy.rewrite = lambda body: body.replace(b'"hostUsers": false', b'"hostPID": false')
+        await here.create_build()
+        build = await here.until_state("failed")
+        failure = build["status"]["failure"]
+        assert (failure["class"], failure["reason"]) == ("policy", "UserNamespacesUnavailable")
+        await eventually(lambda: nothing(here.jobs), lambda: "a Job is left")
+        await eventually(lambda: nothing(here.pods), lambda: "a pod is left")
+
+
+async def nothing(listing: Callable[[], Awaitable[list[Any]]]) -> bool:
+    return await listing() == []
 
 
 async def test_steady_state_restart_and_resync_write_nothing(here: World) -> None:

@@ -1,4 +1,4 @@
-"""An API server as far as the controller can tell: uids, resource versions, generations, finalizers, 404, 409, selectors.
+"""An API server as the controller knows it: uids, resource versions, generations, finalizers, 404, 409, selectors.
 
 Objects are plain dicts that are never changed once they are stored; every write is kept as a Change, in order: watches
 read them, and the invariants are checked on each of them.
@@ -45,6 +45,8 @@ class Change:
 
 
 class ApiServer:
+    """All objects as they are now, and every change there ever was."""
+
     def __init__(self) -> None:
         self.objects: dict[Place, Obj] = {}
         self.changes: list[Change] = []
@@ -83,7 +85,7 @@ class ApiServer:
         return self._store(by, plural, "create", None, full)
 
     def update(self, by: str, plural: str, before: Obj, change: Mapping[str, Any], *, verb: str = "update") -> Obj:
-        """A merge patch. One that changes nothing is no write; one that takes the last finalizer off ends the object."""
+        """A merge patch. Changing nothing is no write; taking the last finalizer off a deleted object ends it."""
         after = _merged(before, change)
         if after == before:
             return before
@@ -160,12 +162,16 @@ class ApiServer:
             if meta.pop(locked, obj["metadata"][locked]) != obj["metadata"][locked]:
                 raise ApiError(409, "Conflict", f"the object has been modified: {locked}")
         if sub == "status":
-            return self.update(by, plural, obj, {"status": body["status"]}, verb="status")
+            after = self.update(by, plural, obj, {"status": body["status"]}, verb="status")
+            assert after is not obj, f"an empty write of the status of {plural}"
+            return after
         added = set(meta.get("finalizers") or ()) - set(obj["metadata"].get("finalizers") or ())
         if added and "deletionTimestamp" in obj["metadata"]:
             raise ApiError(422, "Invalid", "no new finalizers can be added while the object is being deleted")
         change = {key: value for key, value in body.items() if key not in ("metadata", "status")}
-        return self.update(by, plural, obj, {**change, "metadata": meta})
+        after = self.update(by, plural, obj, {**change, "metadata": meta})
+        assert after is not obj, f"an empty write of {plural}"
+        return after
 
     def _list(self, plural: str, namespace: str | None, params: Mapping[str, str]) -> dict[str, Any]:
         if plural == "events":

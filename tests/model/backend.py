@@ -20,6 +20,8 @@ PROJECT = re.compile(r"/projects/(?P<owner>[^/]+)/(?P<project>[^/]+)")
 
 
 class ModelBackend:
+    """What agents have stored and published, and what controllers have had removed."""
+
     def __init__(self) -> None:
         self.away = False
         self.slow = False
@@ -29,13 +31,15 @@ class ModelBackend:
         """(build id, chroot) whose packages dnf can see now."""
         self.ever_listed: set[tuple[int, str]] = set()
         self.removed: set[int] = set()
+        """Ids of builds that no repository lists any more, and none ever will."""
         self.highest = 0
+        """Of the ids that anything was stored for."""
         self._asked: set[str] = set()
 
     # -- for agents ------------------------------------------------------------------------------------------------
 
     def finish(self, build: Mapping[str, Any] | None, step: str, attempt: int) -> bool:
-        """`collect` has sent everything: whether it was stored (and published)."""
+        """`collect` has sent everything of a step: whether it was stored (and published)."""
         if build is None or "deletionTimestamp" in build["metadata"] or build["spec"].get("cancel"):
             return False
         status = build.get("status") or {}
@@ -84,6 +88,7 @@ class ModelBackendClient(BackendClient):
         self._park = park
 
     async def _request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        json.dumps(body)
-        answer: dict[str, Any] = await self._park(f"backend {method} {path}", lambda: self._backend.request(method, path))
+        json.dumps(body)  # what can't be sent must fail here too
+        text = f"backend {method} {path}"
+        answer: dict[str, Any] = await self._park(text, lambda: self._backend.request(method, path))
         return answer

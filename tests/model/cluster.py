@@ -27,6 +27,8 @@ SUCCESS: frozenset[End] = frozenset({"success", "no-x86"})
 Truth = Literal["success", "user", "infra"]
 Stage = Literal["unscheduled", "pulling", "fetching", "running", "collecting", "ended"]
 STAGES: tuple[Stage, ...] = Stage.__args__  # type: ignore[attr-defined]
+SOMEBODY = "somebody"
+"""A third party, who may do to Jobs and pods what he likes."""
 
 
 @dataclass
@@ -56,6 +58,8 @@ class Work:
 
 
 class Cluster:
+    """What the controllers of Kubernetes and the nodes could do now, each as an act to be called."""
+
     def __init__(self, api: ApiServer, backend: ModelBackend) -> None:
         self._api = api
         self._backend = backend
@@ -68,7 +72,7 @@ class Cluster:
     def notice(self) -> None:
         """Takes note of new Jobs."""
         for change in self._api.changes[self._seen :]:
-            if change.plural == "jobs" and change.verb == "create" and change.by != "somebody":
+            if change.plural == "jobs" and change.verb == "create" and change.by != SOMEBODY:
                 self._note(change.after)
         self._seen = len(self._api.changes)
 
@@ -116,7 +120,7 @@ class Cluster:
             elif is_live(job):
                 yield from self._syncing(work, job, pod)
             if pod is not None and _leaving(pod):
-                yield lambda work=work, pod=pod: self._terminate(work, pod)  # type: ignore[misc]
+                yield lambda work=work: self.terminate(work)  # type: ignore[misc]
 
     def _going_away(self, job: Obj, pod: Obj | None) -> Iterator[Callable[[], None]]:
         """Deletion in the foreground: first the pod, then the Job."""
@@ -162,8 +166,10 @@ class Cluster:
 
     # -- the kubelet -------------------------------------------------------------------------------------------------
 
-    def _terminate(self, work: Work, pod: Obj) -> None:
-        """A deleted pod: its containers end, then it goes."""
+    def terminate(self, work: Work) -> None:
+        """A deleted pod: first its containers end, and the next time it goes."""
+        pod = self.pod(work)
+        assert pod is not None
         if work.stage != "ended":
             work.stage, work.disturbed = "ended", True
             killed = _container(_work_name(work), "terminated", code=WrapperExit.TERMINATED, reason="Error")
@@ -265,7 +271,7 @@ class Cluster:
         job = self.job(work)
         if job is not None:
             work.disturbed = True
-            self._api.delete("somebody", "jobs", job)
+            self._api.delete(SOMEBODY, "jobs", job)
 
     def expire_jobs(self) -> None:
         """The time to live of every Job that has ended is over."""
@@ -277,7 +283,14 @@ class Cluster:
         pod = self.pod(work)
         if pod is not None and not _leaving(pod):
             work.disturbed = True
-            self._drop("somebody", "pods", pod)
+            self._drop(SOMEBODY, "pods", pod)
+
+    def take_name(self, build: Obj, step: str, attempt: int) -> None:
+        """Somebody makes a Job of the name that a Job of this build would need, with our labels, but no owner."""
+        uid, labels = build["metadata"]["uid"], {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+        meta: dict[str, Any] = {"name": names.job_name(uid, step, attempt), "namespace": build["metadata"]["namespace"],
+                                "labels": {**labels, names.LABEL_BUILD_UID: uid}}  # fmt: skip
+        self._api.create(SOMEBODY, "jobs", {"metadata": meta, "spec": {"template": {"spec": {"hostUsers": False}}}})
 
 
 _WORK_CODES: dict[End, int] = {
@@ -287,11 +300,14 @@ _WORK_CODES: dict[End, int] = {
 }
 
 
+def is_there(job: Obj | None) -> bool:
+    """There is a Job that has not ended; its pod may run, even if it is going away."""
+    return job is not None and not (job.get("status") or {}).get("conditions")
+
+
 def is_live(job: Obj | None) -> bool:
     """There is a Job that has not ended and is not going away."""
-    if job is None or _leaving(job):
-        return False
-    return not (job.get("status") or {}).get("conditions")
+    return job is not None and is_there(job) and not _leaving(job)
 
 
 def _leaving(obj: Obj) -> bool:
@@ -302,9 +318,7 @@ def _work_name(work: Work) -> str:
     return "source" if work.step == names.SOURCE_STEP else "build"
 
 
-def _container(
-    name: str, state: str, *, code: int = 0, message: str = "", reason: str = "Completed"
-) -> dict[str, Any]:
+def _container(name: str, state: str, *, code: int = 0, message: str = "", reason: str = "Completed") -> dict[str, Any]:
     time = format_time(CLOCK.now)
     if state == "waiting":
         return {"name": name, "state": {"waiting": {"reason": "PodInitializing"}}}

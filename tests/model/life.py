@@ -56,7 +56,7 @@ class Stream:
         self._api = api
         self._plural = plural
         self._wanted = selected(plural, params)
-        self._position = len(api.changes)
+        self._begin = self._position = len(api.changes)
         self._listed: deque[Event] = deque()
 
     def take(self, count: int | None = None) -> list[Event]:
@@ -76,9 +76,11 @@ class Stream:
         self._position = len(self._api.changes)
         self._listed = deque((None, obj) for obj in self._api.all(self._plural) if self._wanted(obj))
 
-    def again(self, index: int) -> Event | None:
-        """Some event of the past, or one that is yet to come out of turn (as a resync may show it)."""
-        mine = [i for i, change in enumerate(self._api.changes) if change.plural == self._plural]
+    def again(self, index: int, *, ancient: bool = False) -> Event | None:
+        """Some event since this watch began, or one that is yet to come out of turn (as a resync may show it).
+        `ancient`: of those before, as an API server that reads an old state might show it."""
+        first, last = (0, self._begin) if ancient else (self._begin, len(self._api.changes))
+        mine = [i for i in range(first, last) if self._api.changes[i].plural == self._plural]
         return self._event(mine[index % len(mine)]) if mine else None
 
     def _event(self, index: int) -> Event | None:
@@ -104,9 +106,12 @@ class ModelKube(KubeClient):
         self._life = life
 
     async def _json(
-        self, method: str, path: str, params: Params | None, *, body: Any = None, content_type: str = "", accept: str = ""
-    ) -> dict[str, Any]:
+        self, method: str, path: str, params: Params | None, *,
+        body: Any = None, content_type: str = "", accept: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
         life = self._life
+        if method == "POST" and path.endswith("/jobs"):
+            life.check_not_made(body["metadata"]["name"])
         answer: dict[str, Any] = await life.park(
             f"{method} {path}", lambda: life.api.request(life.name, method, path, params or {}, body)
         )
@@ -122,11 +127,15 @@ class ModelKube(KubeClient):
 
 
 class Life:
+    """A controller process. `run`, `answer`, `deliver` and `resync` are all that can happen to it."""
+
     def __init__(self, name: str, api: ApiServer, backend: ModelBackend) -> None:
         self.name = name
         self.api = api
-        self.loop = ModelLoop()
+        self.loop = ModelLoop()  # type: ignore[abstract]
         self.calls: list[Call] = []
+        self.made: dict[str, str] = {}
+        """Jobs it has made, and knows that it has: their uids by name."""
         self.ready = False
         """The first full LIST is done: workers and watches have started."""
         self.syncing = False
@@ -142,9 +151,7 @@ class Life:
             kube, self.store, self.executor, ids, EventPoster(kube), METRICS, CONFIG, self.queue.add
         )
         self._feeder = Feeder(self.store)
-        self._sync = Synchronizer(
-            kube, self.store, self._feeder, self.queue.add, ("ns", CONFIG.namespace), CONFIG.namespace, lambda _: None
-        )
+        self._sync = Synchronizer(kube, self.store, self._feeder, self.queue.add, (), CONFIG.namespace, lambda _: None)
         self._feeds: dict[str, Callable[[str | None, Obj], None]] = {
             "coprchroots": self._feeder.chroot,
             "coprprojects": self._feeder.project,
@@ -173,7 +180,7 @@ class Life:
                 continue
         for _ in range(WORKERS):
             self.loop.spawn(self._work())
-        self.loop.spawn(self._sync._watch_ended("/apis/copr-operator.dev/v1alpha1/namespaces/ns/coprbuilds"))
+        self.loop.spawn(self._sync.watch_ended())
 
     async def _work(self) -> None:
         while True:
@@ -203,7 +210,7 @@ class Life:
     # -- for the test ------------------------------------------------------------------------------------------------
 
     def run(self, calls: int | None = None, *, newest: bool = False) -> int:
-        """Answers requests, in their order or the newest first, until none is left or so many were; returns how many."""
+        """Answers requests, oldest or newest first, until none is left or `calls` were answered; returns how many."""
         served = 0
         self._settle()
         while self.calls and served != calls:
@@ -230,10 +237,21 @@ class Life:
         elif call.outcome is not None and (failure := call.outcome[1]) is not None:
             call.future.set_exception(failure)
         elif call.outcome is not None:
+            self._remember(call)
             call.future.set_result(call.outcome[0])
         else:
             raise AssertionError(fault)
         self._settle()
+
+    def _remember(self, call: Call) -> None:
+        if call.text.startswith("POST ") and call.text.endswith("/jobs") and call.outcome is not None:
+            meta = call.outcome[0]["metadata"]
+            self.made[meta["name"]] = meta["uid"]
+
+    def check_not_made(self, name: str) -> None:
+        """What it has made itself it need not see in a watch to know of it."""
+        made = self.made.get(name)
+        assert made is None or self.api.by_uid("jobs", made) is None, f"{self.name} asks again for {name} that it made"
 
     def resync(self) -> None:
         if self.ready and not self.syncing:

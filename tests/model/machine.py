@@ -1,20 +1,25 @@
-"""Rules: what can happen, in any order, with any choice hypothesis likes; and what must be true when all calms down."""
+"""Rules: what can happen, in any order, with any choice hypothesis likes."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from copr_operator.api.common import TERMINAL
 from copr_operator.core import names
-from tests.model.cluster import ENDS, STAGES
-from tests.model.invariants import status_of, steps_of, verdict
-from tests.model.life import FAULTS, Life
+from tests.model.calm import check_that_all_ends_well
+from tests.model.cluster import ENDS, STAGES, End, Stage
+from tests.model.life import FAULTS, Fault, Life
 from tests.model.loop import CLOCK
-from tests.model.world import ARM, X86, World
+from tests.model.world import ARM, X86, World, refused
 
+T = TypeVar("T")
+KINDS = ("coprbuilds", "jobs", "pods", "coprprojects")
+MOSTLY_WELL: tuple[End, ...] = (*ENDS, *ENDS[:1] * len(ENDS))
+"""Every end, and success as often as all of them."""
 INDEX = st.integers(0, 7)
+"""Which of several things: counted round."""
 COUNT = st.sampled_from((1, 2, 3, 5, 8, None))
+"""How many of several things; None is all of them."""
 NAMES = ("one", "two", "three")
 SPECS: tuple[dict[str, Any], ...] = (
     {},
@@ -27,25 +32,25 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"excludeChroots": ["*"]},
     {"chroots": ["fedora-99-x86_64"]},
 )
-WAITS_FOR = {
-    "ProjectNotFound": "coprprojects",
-    "ProjectNotReady": "coprprojects",
-    "ChrootNotFound": "coprchroots",
-    "ChrootDisabled": "coprchroots",
-    "WaitingForBatch": "coprbuilds",
-    "RepositoryNotReady": "coprprojects",
-}
 
 
 class Machine(RuleBasedStateMachine):
+    """One example is one world, a few things that happen in it, and the calm afterwards."""
+
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
         self.alone = True
         """Whether there is never more than one controller at once."""
 
-    @initialize(alone=st.sampled_from((True, True, True, False)), rounds=st.integers(0, 14), ready=st.booleans())
-    def begin(self, alone: bool, rounds: int, ready: bool) -> None:
+    @initialize(
+        alone=st.sampled_from((True, True, True, False)),
+        ready=st.sampled_from((True, True, True, False)),
+        spec=st.sampled_from(({}, {}, {}, *SPECS[:5])),
+        rounds=st.sampled_from(range(32)),
+        end=st.sampled_from(MOSTLY_WELL),
+    )
+    def begin(self, alone: bool, ready: bool, spec: dict[str, Any], rounds: int, end: End) -> None:
         """A controller, mostly with everything a build needs, and a build that is somewhere on its way."""
         self.alone = alone
         world = self.world
@@ -53,11 +58,9 @@ class Machine(RuleBasedStateMachine):
         if ready:
             world.define_chroot(ARM)
             world.define_project()
-        world.create_build("one")
+        world.create_build("one", **spec)
         world.start()
-        for _ in range(rounds):
-            if not world.fair_round():
-                CLOCK.seconds += 1
+        self._go_on(rounds, end)
 
     # -- users -------------------------------------------------------------------------------------------------------
 
@@ -70,11 +73,6 @@ class Machine(RuleBasedStateMachine):
     @rule(index=INDEX, change=st.sampled_from(({"cancel": True}, {"results": "Retain"}, {"results": "Delete"})))
     def change_build(self, index: int, change: dict[str, Any]) -> None:
         self.world.change_build(self._one_of(self.world.builds, index), **change)
-
-    @precondition(lambda self: self.world.builds)
-    @rule(index=INDEX)
-    def cancel_build(self, index: int) -> None:
-        self.world.change_build(self._one_of(self.world.builds, index), cancel=True)
 
     @precondition(lambda self: self.world.builds)
     @rule(index=INDEX)
@@ -98,7 +96,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(life.calls for life in self.world.lives))
     @rule(index=INDEX, which=INDEX, fault=st.sampled_from(FAULTS))
-    def one_request(self, index: int, which: int, fault: Any) -> None:
+    def one_request(self, index: int, which: int, fault: Fault) -> None:
         life = self._one_of([life for life in self.world.lives if life.calls], index)
         life.answer(self._one_of(life.calls, which), fault)
 
@@ -127,7 +125,7 @@ class Machine(RuleBasedStateMachine):
         return [life for life in self.world.lives if life.ready]
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects", "coprchroots")), count=COUNT)
+    @rule(index=INDEX, kind=st.sampled_from((*KINDS, "coprchroots")), count=COUNT)
     def deliver(self, index: int, kind: str, count: int | None) -> None:
         life = self._one_of(self._watching(), index)
         life.deliver(kind, life.streams[kind].take(count))
@@ -138,20 +136,28 @@ class Machine(RuleBasedStateMachine):
         self._one_of(self._watching(), index).deliver_all()
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects")), count=COUNT)
+    @rule(index=INDEX, kind=st.sampled_from(KINDS), count=COUNT)
     def lose_events(self, index: int, kind: str, count: int | None) -> None:
         self._one_of(self._watching(), index).streams[kind].take(count)
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects")), which=st.integers(0, 40))
-    def an_old_event_again(self, index: int, kind: str, which: int) -> None:
+    @rule(
+        index=INDEX,
+        kind=st.sampled_from(KINDS),
+        which=st.integers(0, 40),
+        ancient=st.sampled_from((False, False, True)),
+    )
+    def an_old_event_again(self, index: int, kind: str, which: int, ancient: bool) -> None:
+        """One that is older than the controller makes it like a second controller, that has not seen what followed."""
         life = self._one_of(self._watching(), index)
-        event = life.streams[kind].again(which)
+        ancient = ancient and not self.alone
+        event = life.streams[kind].again(which, ancient=ancient)
         if event is not None:
+            self.world.invariants.split |= ancient
             life.deliver(kind, [event])
 
     @precondition(lambda self: self._watching())
-    @rule(index=INDEX, kind=st.sampled_from(("coprbuilds", "jobs", "pods", "coprprojects", "coprchroots")))
+    @rule(index=INDEX, kind=st.sampled_from((*KINDS, "coprchroots")))
     def gone_410(self, index: int, kind: str) -> None:
         self._one_of(self._watching(), index).streams[kind].relist()
 
@@ -168,14 +174,14 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.cluster.busy())
     @rule(index=INDEX, stage=st.sampled_from(STAGES[1:]), end=st.sampled_from(ENDS))
-    def a_pod_goes_on(self, index: int, stage: Any, end: Any) -> None:
+    def a_pod_goes_on(self, index: int, stage: Stage, end: End) -> None:
         work = self._one_of(self.world.cluster.busy(), index)
         while STAGES.index(work.stage) < STAGES.index(stage):
             self.world.cluster.advance(work, end)
 
     @precondition(lambda self: self.world.cluster.busy())
     @rule(index=INDEX, end=st.sampled_from(ENDS))
-    def a_pod_ends(self, index: int, end: Any) -> None:
+    def a_pod_ends(self, index: int, end: End) -> None:
         self.world.cluster.run_to_end(self._one_of(self.world.cluster.busy(), index), end)
 
     @precondition(lambda self: self.world.api.all("jobs"))
@@ -183,8 +189,14 @@ class Machine(RuleBasedStateMachine):
     def somebody_deletes(self, index: int, pod: bool) -> None:
         """A third party, or a finished Job's time to live."""
         cluster = self.world.cluster
-        work = self._one_of([work for work in cluster.works.values() if cluster.job(work) is not None], index)
-        (cluster.delete_pod if pod else cluster.delete_job)(work)
+        works = [work for work in cluster.works.values() if cluster.job(work) is not None]
+        if works:
+            (cluster.delete_pod if pod else cluster.delete_job)(self._one_of(works, index))
+
+    @precondition(lambda self: self.world.builds)
+    @rule(index=INDEX, step=st.sampled_from((names.SOURCE_STEP, X86, ARM)), attempt=st.sampled_from((1, 1, 2, 3)))
+    def somebody_takes_a_name(self, index: int, step: str, attempt: int) -> None:
+        refused(self.world.cluster.take_name, self._one_of(self.world.builds, index), step, attempt)
 
     @rule(away=st.booleans(), slow=st.booleans())
     def backend(self, away: bool, slow: bool) -> None:
@@ -200,8 +212,15 @@ class Machine(RuleBasedStateMachine):
     def time_goes_on(self, seconds: int) -> None:
         CLOCK.seconds += seconds
 
-    @rule(rounds=st.integers(1, 6), end=st.sampled_from(ENDS))
-    def all_goes_well(self, rounds: int, end: Any) -> None:
+    @rule(rounds=st.sampled_from(range(1, 9)), end=st.sampled_from(MOSTLY_WELL))
+    def all_goes_well(self, rounds: int, end: End) -> None:
+        self._go_on(rounds, end)
+
+    @rule(rounds=st.sampled_from(range(1, 9)), end=st.sampled_from(ENDS))
+    def all_goes_on(self, rounds: int, end: End) -> None:
+        self._go_on(rounds, end)
+
+    def _go_on(self, rounds: int, end: End) -> None:
         for _ in range(rounds):
             if not self.world.fair_round(end):
                 CLOCK.seconds += 1
@@ -219,109 +238,5 @@ class Machine(RuleBasedStateMachine):
         return self._one_of(self.world.lives, index)
 
     @staticmethod
-    def _one_of(things: list[Any], index: int) -> Any:
+    def _one_of(things: list[T], index: int) -> T:
         return things[index % len(things)]
-
-
-def check_that_all_ends_well(world: World) -> None:
-    """Under a fair schedule every build ends, or waits for what is missing and says so; then nothing is written."""
-    world.backend.away = world.backend.slow = world.api.refuse_jobs = world.api.refuse_pods = False
-    del world.lives[1:]
-    if not world.lives:
-        world.start()
-    life = world.lives[0]
-    world.settle()
-    for build in world.builds:
-        check_ended_or_waiting(world, build)
-    world.cluster.expire_jobs()
-    life.resync()
-    world.settle()
-    for name in (X86, ARM):
-        world.define_chroot(name)
-    world.define_project()
-    life.resync()
-    world.settle()
-    for build in world.builds:
-        check_ended_or_waiting(world, build, only_batches=True)
-    assert not world.cluster.live(), "Jobs that nobody needs still run"
-    check_that_late_changes_are_acknowledged(world)
-    check_budgets(world)
-    check_that_nothing_is_written(world)
-    check_that_deleted_builds_go(world)
-
-
-def check_ended_or_waiting(world: World, build: Any, *, only_batches: bool = False) -> None:
-    status = status_of(build)
-    if status.state in TERMINAL and "deletionTimestamp" not in build["metadata"]:
-        return
-    assert "deletionTimestamp" not in build["metadata"], f"the deletion of {build['metadata']['name']} never ends"
-    reason = (verdict(status) or ("", ""))[1]
-    if reason == "WaitingForBatch":
-        assert set(build["spec"]) & {"afterBuild", "withBuild"}
-        return
-    assert not only_batches, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
-    assert reason in WAITS_FOR, f"{build['metadata']['name']} is {status.state} for ever: {reason}"
-    project = world.api.find("coprprojects", "ns", "demo")
-    chroots = [world.api.find("coprchroots", "copr-operator", name.replace("_", "-")) for name in (X86, ARM)]
-    missing = project is None or "deletionTimestamp" in project["metadata"] or any(chroot is None or not chroot["spec"]["enabled"] for chroot in chroots)
-    assert missing, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
-
-
-def check_that_late_changes_are_acknowledged(world: World) -> None:
-    for build in world.builds:
-        kept = build["spec"].get("results", "Delete")
-        world.change_build(build, results="Delete" if kept == "Retain" else "Retain")
-        world.change_build(world.build(build["metadata"]["name"]), results=kept)
-    world.settle()
-    for build in world.builds:
-        assert status_of(build).observed_generation == build["metadata"]["generation"], "a change is unseen"
-
-
-def check_budgets(world: World) -> None:
-    """Status writes: one for each state that was shown, and a few for what the world did to the build."""
-    for build in world.builds:
-        status, uid = status_of(build), build["metadata"]["uid"]
-        attempts = sum(part.attempt for part in steps_of(status).values())
-        waits = 2 * world.toggled + CLOCK.seconds / 60
-        writes = world.invariants.histories[uid].writes
-        assert writes <= 4 + 4 * attempts + waits, f"{writes} writes for {attempts} attempts"
-
-
-def check_that_nothing_is_written(world: World) -> None:
-    """Neither a resync, nor time, nor a restart makes a controller write when nothing has changed."""
-    life = world.lives[0]
-    world.rest()
-    before = world.api.version
-    life.resync()
-    life.run()
-    CLOCK.seconds += 700
-    life.resync()
-    life.deliver_all()
-    life.run()
-    world.crash(life)
-    world.start().run()
-    world.lives[0].deliver_all()
-    world.lives[0].run()
-    assert world.api.version == before, f"written without a cause: {world.api.changes[-1]}"
-
-
-def check_that_deleted_builds_go(world: World) -> None:
-    retained = {status_of(b).id for b in world.builds if b["spec"].get("results") == "Retain"}
-    for build in list(world.builds):
-        world.delete_build(build)
-    world.settle()
-    left = [build["metadata"]["name"] for build in world.builds]
-    assert not left, f"{left} never go"
-    assert not world.api.all("jobs"), "Jobs are left"
-    assert not world.api.all("pods"), "pods are left"
-    listed = {build_id for build_id, _ in world.backend.listed}
-    assert listed <= retained | _deleted_before(world), "packages of deleted builds are left"
-
-
-def _deleted_before(world: World) -> set[int | None]:
-    """Builds that were deleted with `results: Retain`."""
-    gone = [c for c in world.api.changes if c.plural == "coprbuilds" and c.gone]
-    return {status_of(c.after).id for c in gone if c.after["spec"].get("results") == "Retain"}
-
-
-assert names.MAX_ATTEMPTS == 3, "the write budget counts on it"

@@ -4,35 +4,26 @@ What is real: core.plan, the store, the reconciler, the executor, the queue, the
 model: the API server, the cluster, the backend, the watches and time (see the modules beside this one). What must hold
 is in invariants.py (on every write) and at the end of machine.py (when all calms down).
 
-`make test` runs EXAMPLES examples of STEPS steps with a new seed each time, and prints how to repeat a failure. More:
-COPR_MODEL_EXAMPLES=20000 COPR_MODEL_STEPS=80 .venv/bin/python -m pytest tests/model/test_model.py
+`make test` runs EXAMPLES examples of STEPS steps with a new seed each time; a failure says how to see it again. A long
+run: COPR_MODEL_EXAMPLES=20000 COPR_MODEL_STEPS=80 .venv/bin/python -m pytest tests/model/test_model.py
 """
 
 import os
+import secrets
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 
-from tests.model.machine import Machine
+from tests.model import examples
 
 EXAMPLES = int(os.environ.get("COPR_MODEL_EXAMPLES", "300"))
 STEPS = int(os.environ.get("COPR_MODEL_STEPS", "40"))
-MUTANT = os.environ.get("COPR_MODEL_MUTANT") == "1"
-"""Set by test_mutants.py: the same examples each time, and the first failure will do."""
+SEED = int(os.environ.get("COPR_MODEL_SEED") or secrets.randbits(32))
 
 
-class TestController(Machine.TestCase):  # type: ignore[misc, name-defined]
-    settings = settings(
-        max_examples=EXAMPLES,
-        stateful_step_count=STEPS,
-        deadline=None,
-        derandomize=MUTANT,
-        database=None,
-        print_blob=True,
-        report_multiple_bugs=False,
-        phases=[Phase.generate] if MUTANT else [Phase.reuse, Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-
-
-pytestmark = pytest.mark.timeout(3600 if EXAMPLES > 300 else 300)
+@pytest.mark.timeout(600 + EXAMPLES)
+def test_no_build_is_stuck_lost_or_doubled_whatever_happens() -> None:
+    try:
+        examples.run(EXAMPLES, STEPS, start=SEED)
+    except BaseException as error:
+        error.add_note(f"again: COPR_MODEL_SEED={SEED} COPR_MODEL_EXAMPLES={EXAMPLES} COPR_MODEL_STEPS={STEPS}")
+        raise

@@ -13,7 +13,7 @@ from tests.model.cluster import Cluster, End
 from tests.model.invariants import Invariants
 from tests.model.life import RESYNC, Life
 from tests.model.loop import CLOCK, ModelDatetime
-from tests.support.builders import CONFIG, condition
+from tests.support.builders import CONFIG
 
 X86, ARM = "debian-12-x86_64", "debian-13-aarch64"
 SETTLED = 300
@@ -23,6 +23,8 @@ TIMERS, LAST_RESYNC = 6, 8
 
 
 class World:
+    """Made for one example; `close` gives the controller's modules their real clock back."""
+
     def __init__(self) -> None:
         CLOCK.seconds = 0.0
         self._patches = [mock.patch.object(m, "datetime", ModelDatetime) for m in (reconciler, executor, events)]
@@ -98,6 +100,15 @@ class World:
         assert found is not None
         return found
 
+    @property
+    def complete(self) -> bool:
+        """Whether project and chroots are there and in use, so that no build has anything to wait for."""
+        project = self.api.find("coprprojects", "ns", "demo")
+        chroots = [self.api.find("coprchroots", CONFIG.namespace, name.replace("_", "-")) for name in (X86, ARM)]
+        if project is None or "deletionTimestamp" in project["metadata"]:
+            return False
+        return all(chroot is not None and chroot["spec"]["enabled"] for chroot in chroots)
+
     def _apply(self, plural: str, namespace: str, name: str, spec: Any) -> None:
         found = self.api.find(plural, namespace, name)
         if found is None:
@@ -122,8 +133,8 @@ class World:
         return busy or self.api.version != before
 
     def settle(self, end: End = "success") -> None:
-        """Fair rounds until nothing changes any more. When nothing does, time goes on: a few times to the next timer,
-        then to the next resync."""
+        """Fair rounds until nothing changes any more, even when time goes on: first a few times to the next timer,
+        then to the next resyncs."""
         unchanged = 0
         for _ in range(SETTLED):
             before = self.api.version

@@ -36,6 +36,8 @@ class ApiProxy:
     upstream: KubeClient
     writes: list[Write] = field(default_factory=list)
     on_write: Callable[[Write], Awaitable[None]] | None = None
+    rewrite: Callable[[bytes], bytes] = bytes
+    """What the API server gets instead of a request's body."""
     url: str = ""
     dead: bool = False
     """A dead proxy answers nothing: for its client the API server, for the API server its client, is gone."""
@@ -72,7 +74,7 @@ class ApiProxy:
         sent = {k: v for k, v in request.headers.items() if k.lower() in ("accept", "content-type")} | headers
         if self.dead:
             return _hang_up(request)
-        body = await request.read()
+        body = self.rewrite(await request.read())
         async with session.request(request.method, server + request.path_qs, headers=sent, data=body or None) as answer:
             plain = {k: v for k, v in answer.headers.items() if k.lower() in ("content-type", "retry-after")}
             if request.method in _WRITES:

@@ -22,6 +22,8 @@ STORE_UID = 65532
 """User of the backend's pod; a hostPath volume is not given to it by the kubelet."""
 NODE_PORT = 30080
 FRONTEND_PORT = 30081
+SOURCE_PORT, INDEX_PORT, SVN_PORT = 17980, 17981, 17982
+"""Where tests that need them start their servers of sources, on the node's address."""
 
 Report = Callable[[str], None]
 
@@ -121,6 +123,22 @@ def _prepare_store(installation: Installation) -> None:
     os.chown(store, STORE_UID, STORE_UID)
 
 
+def _source_settings(cluster: clusters.Cluster) -> dict[str, str]:
+    """Sources may come from this machine, which has a private address; one dist-git and the package index are on it."""
+    address = cluster.node_address
+    files = f"http://{address}:{SOURCE_PORT}/files/cache"
+    dist_git = {
+        "name": "local",
+        "cloneURL": f"http://{address}:{SOURCE_PORT}/git/{{namespace}}/{{package}}",
+        "lookasideURL": f"{files}/{{package}}/{{filename}}/{{hashtype}}/{{hash}}/{{filename}}",
+    }
+    return {
+        "COPR_CONTROLLER_SOURCE_ALLOW": f"{address}",
+        "COPR_CONTROLLER_DIST_GITS": json.dumps([dist_git]),
+        "COPR_CONTROLLER_PYPI_URL": f"http://{address}:{INDEX_PORT}/pypi",
+    }
+
+
 def _write_overlay(cluster: clusters.Cluster, references: dict[str, str]) -> Path:
     """A kustomization in build/ that puts the local images and addresses into manifests/overlays/local."""
     directory = REPOSITORY / "build" / "local"
@@ -135,6 +153,7 @@ def _write_overlay(cluster: clusters.Cluster, references: dict[str, str]) -> Pat
         "COPR_FRONTEND_RESULTS_URL": settings["COPR_CONTROLLER_RESULTS_URL"],
         "COPR_FRONTEND_FRONTEND_URL": f"http://{cluster.node_address}:{FRONTEND_PORT}",
     }
+    settings |= _source_settings(cluster)
     chroots = [
         {"target": {"kind": "CoprChroot", "name": chroot.replace("_", "-")},
          "patch": yaml.safe_dump([{"op": "replace", "path": "/spec/image", "value": references[image]}])}

@@ -86,8 +86,6 @@ class World:
             "namespaces": (self.namespace,),
             "backend_token_file": self._token,
             "http_port": None,
-            "lease_duration": 1.0,
-            "lease_renew": 0.3,
         }
         return ControllerSettings(**{**values, **changes})
 

@@ -1,5 +1,6 @@
 """What must be true of the tree itself."""
 
+import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -8,6 +9,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def test_the_source_root_is_no_package_or_it_would_shadow_the_standard_library() -> None:
     assert (REPOSITORY / "operator" / "copr_operator" / "__init__.py").exists()
     assert not (REPOSITORY / "operator" / "__init__.py").exists()
+
+
+def test_the_operator_image_has_no_other_versions_than_the_tests() -> None:
+    everything = pinned(REPOSITORY / "requirements.lock")
+    image = pinned(REPOSITORY / "images/operator/requirements.lock")
+    assert image.items() <= everything.items()
+    assert "kopf" in image
+    assert "pytest" not in image
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    """Version of each package of a lock file."""
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[.*?\])?==(\S+)", lock.read_text(), re.MULTILINE))
 
 
 def test_no_module_is_longer_than_four_hundred_lines() -> None:

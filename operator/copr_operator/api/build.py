@@ -142,6 +142,7 @@ class SourceStatus(ApiModel):
     ended_at: Time | None = Field(None, description="When the source step ended.")
     package: PackageStatus | None = Field(None, description="The package, known once the SRPM is there.")
     srpm: SrpmStatus | None = Field(None, description="The SRPM, once it is there.")
+    sha256: Sha256 | None = Field(None, description="SHA-256 of the file that a link or an upload brought.")
     exclusive_arch: Annotated[
         list[Annotated[str, Field(max_length=32)]], Field(max_length=64, json_schema_extra=ATOMIC)
     ] = Field(default_factory=list, description="ExclusiveArch of the SRPM.")

@@ -24,10 +24,11 @@ class EventPoster:
         message = next((c.message for c in after.status.conditions if c.type == "Succeeded"), "")
         reason = next((c.reason for c in after.status.conditions if c.type == "Succeeded"), "")
         now = format_time(datetime.now(UTC))
+        stem = after.name[:200].rstrip("-.")  # a name may be cut where it must not end
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{after.name[:200]}.{names.short_hash(f'{after.uid} {state} {reason} {now}', 16)}"},
+            "metadata": {"name": f"{stem}.{names.short_hash(f'{after.uid} {state} {reason} {now}', 16)}"},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
                 "kind": "CoprBuild",

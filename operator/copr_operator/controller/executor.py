@@ -118,7 +118,8 @@ class Executor:
     async def _patch(
         self, plural: str, view: BuildView | ProjectView, body: dict[str, Any], subresource: str | None = None
     ) -> dict[str, Any] | None:
-        """A merge patch under the resourceVersion that was read; None when the object is gone."""
+        """A merge patch under the resourceVersion that was read; None when the object is gone, and the store told so:
+        it had the object from an event that came late."""
         body.setdefault("metadata", {})
         body["metadata"] = {**body["metadata"], "resourceVersion": view.resource_version, "uid": view.uid}
         path = paths.copr(plural, view.namespace, view.name, subresource)
@@ -126,10 +127,17 @@ class Executor:
             return await self._kube.patch(path, body, {"fieldManager": names.FIELD_MANAGER})
         except ApiError as error:
             if error.not_found:
+                self._gone(view)
                 return None
             if error.conflict:
                 raise StaleError(f"{plural} {view.namespace}/{view.name}: {error.message}") from error
             raise
+
+    def _gone(self, view: BuildView | ProjectView) -> None:
+        if isinstance(view, BuildView):
+            self._store.builds.drop(view.uid, view.resource_version)
+        else:
+            self._store.project_event("DELETED", view)
 
     async def write_build_status(self, build: BuildView, status: ApiModel) -> BuildView | None:
         """One locked status write. None when the build is gone; StaleError when it has changed since."""
@@ -162,7 +170,7 @@ class Executor:
                 if found is None:
                     raise StaleError(f"Job {name} came and went") from error
                 if controller_of(found, "CoprBuild")[1] == build.uid:
-                    self._store.assume_job(job_view(found))
+                    await self._accept_job(build, found)
                     return
                 message = f"Job {build.namespace}/{name} exists and belongs to something else"
                 refusals[name] = Refusal(409, message, _now())
@@ -174,7 +182,19 @@ class Executor:
                 raise
             return
         refusals.pop(name, None)
-        self._store.assume_job(job_view(obj))
+        await self._accept_job(build, obj)
+
+    async def _accept_job(self, build: BuildView, obj: dict[str, Any]) -> None:
+        """A Job of the build's that is there now; one that the API server has made less safe is stopped at once."""
+        job = job_view(obj)
+        self._store.assume_job(job)
+        if manifests.is_isolated(obj):
+            return
+        # No untrusted code has run: its container starts after `fetch` has ended.
+        await self._delete_job(build, job.name, job.uid)
+        message = "this cluster ignores hostUsers: false, so the build would have run as a user of the node"
+        refusal = Refusal(422, message, _now(), "UserNamespacesUnavailable")
+        self.refusals.setdefault(build.uid, {})[job.name] = refusal
 
     async def _delete_job(self, build: BuildView, name: str, uid: str) -> None:
         """Foreground: the Job object stays until its pods are gone, so that `collect` can show who it is."""

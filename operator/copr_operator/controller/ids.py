@@ -6,7 +6,8 @@ allowed. After a restore of the cluster the counter may be behind: it starts abo
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from copr_operator.core import names
 from copr_operator.kube import paths
@@ -66,7 +67,7 @@ class IdAllocator:
                     }
                     await self._kube.create(paths.core("configmaps", self._namespace), manifest)
                 else:
-                    start = max(int(found["data"]["next"]), self._floor)
+                    start = max(_next(found), self._floor)
                     version = found["metadata"]["resourceVersion"]
                     change = {"metadata": {"resourceVersion": version}, "data": {"next": str(start + BLOCK)}}
                     await self._kube.patch(path, change)
@@ -77,3 +78,11 @@ class IdAllocator:
             self._next, self._end = start, start + BLOCK
             log.info("took build ids %d to %d", start, start + BLOCK - 1)
             return
+
+
+def _next(counter: Mapping[str, Any]) -> int:
+    """Raises ValueError for a counter that somebody has broken: guessing could give an id twice."""
+    value = (counter.get("data") or {}).get("next", "")
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(f"ConfigMap {COUNTER}: data.next is {value!r}, not the next free build id")
+    return int(value)

@@ -58,19 +58,26 @@ class Lease:
             await asyncio.sleep(self._retry_every)
 
     async def hold(self) -> None:
-        """Renews until the Lease is lost; then returns."""
-        loop = asyncio.get_running_loop()
+        """Renews until the Lease is lost; then returns.
+
+        It counts as lost while it is still ours, `renew_every` before others may take it: also when the API server
+        leaves a request without an answer.
+        """
+        pause = self._renew_every
         while True:
-            await asyncio.sleep(self._renew_every)
+            await asyncio.sleep(pause)
+            pause = self._renew_every
             try:
-                if not await self._try_acquire():
-                    log.error("another controller holds the Lease")
-                    return
+                async with asyncio.timeout_at(self.renewed_at + self._duration - self._renew_every):
+                    if not await self._try_acquire():
+                        log.error("another controller holds the Lease")
+                        return
             except ApiError as error:
                 log.warning("the Lease can't be renewed: %s", error)
-                if loop.time() - self.renewed_at > self._duration - self._renew_every:
-                    log.error("the Lease was not renewed in time")
-                    return
+                pause = min(self._retry_every, self._renew_every)
+            except TimeoutError:
+                log.error("the Lease was not renewed in time")
+                return
 
     async def release(self) -> None:
         """Lets the next controller in at once."""

@@ -1,14 +1,15 @@
 """The controller process: takes the Lease, fills the store, then lets kopf watch and the workers work."""
 
 import asyncio
-import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, cast, get_args
 
 import kopf
 
+from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.controller.backend import BackendClient, BackendError
 from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor, StaleError
@@ -26,6 +27,7 @@ from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
 
+ACTIVE = sorted(set(get_args(Phase)) - TERMINAL)
 HEARTBEAT_LIMIT = 75.0
 """Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
 
@@ -60,55 +62,64 @@ class Controller:
             duration=settings.lease_duration, renew_every=settings.lease_renew, name=lease_name,
         )  # fmt: skip
         self._watching = False
+        self._measure()
+
+    def _measure(self) -> None:
+        """Gauges are read when they are asked for: a stuck worker must not leave them as they were."""
+        self.metrics.queue_depth.set_function(lambda: len(self.queue))
+        self.metrics.queue_oldest.set_function(lambda: self.queue.oldest)
+        for state in ACTIVE:
+            self.metrics.builds.labels(state).set_function(partial(self._builds_in, state))
+
+    def _builds_in(self, state: str) -> int:
+        return sum((build.status.state or "pending") == state for build in self.store.builds.values())
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> bool:
         """True when it was told to stop, False when it must not go on (the Lease is lost, a part has died)."""
-        waiting = asyncio.create_task(stop.wait())
-        acquiring = asyncio.create_task(self.lease.acquire())
-        await asyncio.wait({waiting, acquiring}, return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
-            acquiring.cancel()
-            waiting.cancel()
-            return True
-        acquiring.result()
-        self.metrics.active.set(1)
-        log.info("active: watching %s", ", ".join(self.settings.watched) or "all namespaces")
-        async with self._running() as tasks:
-            if ready is not None:
-                ready.set()
-            done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {waiting}:
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    log.error("%s died", task.get_name(), exc_info=error)
-        waiting.cancel()
-        self.metrics.active.set(0)
-        if stop.is_set():
-            await self.lease.release()
-        await self.backend.close()
+        stopped = asyncio.create_task(stop.wait(), name="the end")
+        try:
+            if await _done_before({stopped}, self.lease.acquire()):
+                log.info("active: watching %s", ", ".join(self.settings.watched) or "all namespaces")
+                self.metrics.active.set(1)
+                await self._lead(stopped, ready)
+                self.metrics.active.set(0)
+                if stop.is_set():
+                    await self.lease.release()
+        finally:
+            stopped.cancel()
+            await self.backend.close()
         return stop.is_set()
 
-    @contextlib.asynccontextmanager
-    async def _running(self) -> AsyncIterator[set[asyncio.Task[None]]]:
-        """Everything that runs beside each other while the Lease is held."""
+    async def _lead(self, stopped: asyncio.Task[Any], ready: asyncio.Event | None) -> None:
+        """Everything that is done while the Lease is held; it is renewed from the first moment, whatever that takes."""
         kopf_stop = asyncio.Event()
-        await self._first_sync()
-        self.feeder.heartbeat = asyncio.get_running_loop().time()
-        self._watching = True
-        tasks = {
-            asyncio.create_task(self.lease.hold(), name="the Lease"),
-            asyncio.create_task(self._resync_loop(), name="the resync"),
-            asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
-            asyncio.create_task(self._operate(kopf_stop), name="kopf"),
-            *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.settings.workers)),
-        }
+        tasks: set[asyncio.Task[Any]] = {asyncio.create_task(self.lease.hold(), name="the Lease")}
         try:
-            yield tasks
+            if await _done_before({stopped, *tasks}, self._first_sync()):
+                tasks |= self._start(kopf_stop)
+                if ready is not None:
+                    ready.set()
+                await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    log.error("%s died", task.get_name(), exc_info=error)
         finally:
             kopf_stop.set()
             for task in tasks:
                 if task.get_name() != "kopf":
                     task.cancel()
             await asyncio.wait(tasks, timeout=10)
+
+    def _start(self, kopf_stop: asyncio.Event) -> set[asyncio.Task[Any]]:
+        """Watches and workers, beside each other."""
+        self.feeder.heartbeat = asyncio.get_running_loop().time()
+        self._watching = True
+        return {
+            asyncio.create_task(self._resync_loop(), name="the resync"),
+            asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
+            asyncio.create_task(self._operate(kopf_stop), name="kopf"),
+            *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.settings.workers)),
+        }
 
     async def _first_sync(self) -> None:
         while True:
@@ -145,8 +156,6 @@ class Controller:
     async def _work(self) -> None:
         while True:
             key = await self.queue.get()
-            self.metrics.queue_depth.set(len(self.queue))
-            self.metrics.queue_oldest.set(self.queue.oldest)
             try:
                 with self.metrics.seconds.labels(key.kind).time():
                     result = await self._reconcile(key)
@@ -185,6 +194,20 @@ class Controller:
         silent = now - self.feeder.heartbeat
         renewing = now - self.lease.renewed_at < 2 * self.settings.lease_renew + 5
         return f"the watch has been silent for {silent:.0f} s" if silent > HEARTBEAT_LIMIT and renewing else ""
+
+
+async def _done_before(ends: set[asyncio.Task[Any]], work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done before one of the tasks ended; else it is cancelled. Raises what the work raises."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return True
+        return False
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def serve(settings: ControllerSettings) -> bool:

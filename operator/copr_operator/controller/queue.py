@@ -99,16 +99,11 @@ class KeyedQueue(Generic[K]):
         self.add_after(key, delay)
         return delay
 
-    def forget(self, key: K) -> None:
-        """The key has no future: drop its delay and failures."""
-        self._failures.pop(key, None)
-        self._delayed.pop(key, None)
-
     def _release_due(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
-            if self._delayed.get(key) == due:  # else a newer entry or `forget` has replaced this one
+            if self._delayed.get(key) == due:  # else an earlier entry has replaced this one
                 del self._delayed[key]
                 self.add(key)
 

@@ -108,7 +108,7 @@ class Reconciler:
         return view
 
     async def _observe(self, build: BuildView) -> Observed:
-        jobs = self._store.jobs_of(build.uid)
+        jobs = self._store.jobs_of(build)
         waiting = build.status.source is None or build.status.source.state == "pending"
         directory = [(build.spec.owner, build.dirname, c.name) for c in build.status.chroots]
         return Observed(
@@ -138,11 +138,12 @@ class Reconciler:
         pause = self._written.get(build.uid, float("-inf")) + PAUSES[decision.urgency] - loop.time()
         if pause > 0:
             return min(pause, self._until(decision) or pause)
-        written = await self._executor.write_build_status(build, status)
+        try:
+            written = await self._executor.write_build_status(build, status)
+        finally:
+            self._written[build.uid] = loop.time()  # a write whose answer was lost is a write too
         if written is None:
-            self._store.builds.drop(build.namespace, build.name, build.uid)
             return True
-        self._written[build.uid] = loop.time()
         self._ids.written(build.uid)
         self._store.assume_build(written)
         current_id.set(written.status.id)
@@ -216,7 +217,7 @@ class Reconciler:
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
             ensured=frozenset(confirmed | ready),
-            active_builds=sum(bool(self._store.jobs_of(b.uid)) for b in self._store.builds_of(project)),
+            active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,
             backend_message=self._executor.backend_message(project.uid),
         )

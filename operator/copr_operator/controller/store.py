@@ -4,14 +4,15 @@ Three sources write it: watch events, the controller's own writes (`assume_*`: t
 must not), and a full LIST that drops what the watch missed. An event that is older than what is held changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import TERMINAL
-from copr_operator.core.observed import BuildView, JobView, PodView, ProjectView
+from copr_operator.controller.table import Table, V
+from copr_operator.core.observed import BuildView, ChrootView, JobView, PodView, ProjectView
 
 
 class Key(NamedTuple):
@@ -23,111 +24,62 @@ class Key(NamedTuple):
     name: str
 
 
-class _Versioned(Protocol):
-    @property
-    def uid(self) -> str: ...
-    @property
-    def resource_version(self) -> str: ...
+def _build_index(build: BuildView) -> Iterator[Hashable]:
+    yield "project", build.namespace, build.spec.owner, build.spec.project
+    for chroot in build.status.chroots:
+        yield "chroot", chroot.name
 
 
-V = TypeVar("V", bound=_Versioned)
-
-
-def _newer(version: str, held: str) -> bool:
-    """Resource versions of one resource type grow (KEP-5504); anything else than numbers counts as newer."""
-    return not (version.isdigit() and held.isdigit()) or int(version) > int(held)
-
-
-class Table(Generic[V]):
-    """Objects of one kind by (namespace, name), with the newest version of each."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[tuple[str, str], V] = {}
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def get(self, namespace: str, name: str) -> V | None:
-        return self._by_name.get((namespace, name))
-
-    def values(self) -> Iterable[V]:
-        return self._by_name.values()
-
-    def put(self, namespace: str, name: str, view: V) -> bool:
-        """True when the view is news."""
-        held = self._by_name.get((namespace, name))
-        if held is not None and held.uid == view.uid and not _newer(view.resource_version, held.resource_version):
-            return False
-        self._by_name[namespace, name] = view
-        return True
-
-    def drop(self, namespace: str, name: str, uid: str) -> V | None:
-        """What was held, if it was this very object and not a later one of the same name."""
-        held = self._by_name.get((namespace, name))
-        if held is None or held.uid != uid:
-            return None
-        return self._by_name.pop((namespace, name))
-
-    def uids(self) -> set[str]:
-        return {view.uid for view in self._by_name.values()}
-
-    def among(self, uids: set[str]) -> list[V]:
-        return [view for view in self._by_name.values() if view.uid in uids]
+def _project_index(project: ProjectView) -> Iterator[Hashable]:
+    yield "name", project.spec.owner, project.spec.name
+    if project.spec.source_chroot is not None:
+        yield "source chroot", project.spec.source_chroot
 
 
 class Store:
-    """All tables and their indexes. `wake` is called with the key of whatever an event concerns."""
+    """All tables. `wake` is called with the key of whatever an event concerns."""
 
     def __init__(self, wake: Callable[[Key], None], installation: str) -> None:
         self._wake = wake
         self._installation = installation
-        self.builds: Table[BuildView] = Table()
+        self.builds: Table[BuildView] = Table(_build_index)
         """Builds that have not ended; ended ones leave."""
-        self.projects: Table[ProjectView] = Table()
-        self.jobs: Table[JobView] = Table()
-        self.pods: Table[PodView] = Table()
-        self.chroots: dict[str, ChrootSpec] = {}
-        """By Copr name; from the installation's namespace only."""
-        self._chroot_objects: dict[str, str] = {}
-        self._jobs_of: dict[str, dict[str, JobView]] = {}
-        self._pods_of: dict[str, dict[str, PodView]] = {}
-        self._job_by_uid: dict[str, JobView] = {}
-        self.invalid: dict[Key, str] = {}
-        """Objects whose spec this version can't read, and why (a downgrade, or a CRD that was changed by hand)."""
+        self.projects: Table[ProjectView] = Table(_project_index)
+        # A Job counts in its own namespace only: anyone may name the uid of a build elsewhere.
+        self.jobs: Table[JobView] = Table(lambda job: [(job.namespace, job.owner[1])])
+        self.pods: Table[PodView] = Table(lambda pod: [(pod.namespace, pod.job_uid)])
+        self.chroot_objects: Table[ChrootView] = Table(lambda chroot: [chroot.spec.name])
+        """Of the installation's namespace; others define nothing."""
+        self.chroots: Mapping[str, ChrootSpec] = {}
+        """What each Copr name means: the oldest CoprChroot of that name. Replaced, never changed."""
 
     # -- questions -------------------------------------------------------------------------------------------------
 
-    def jobs_of(self, build_uid: str) -> Mapping[str, JobView]:
-        return self._jobs_of.get(build_uid, {})
+    def jobs_of(self, build: BuildView) -> dict[str, JobView]:
+        return {job.name: job for job in self.jobs.indexed((build.namespace, build.uid))}
 
     def newest_pods(self, jobs: Iterable[JobView]) -> dict[str, PodView]:
         """The newest pod of each Job, by Job uid."""
         newest = {}
         for job in jobs:
-            pods = self._pods_of.get(job.uid)
+            pods = self.pods.indexed((job.namespace, job.uid))
             if pods:
-                newest[job.uid] = max(pods.values(), key=lambda pod: (pod.created, pod.name))
+                newest[job.uid] = max(pods, key=lambda pod: (pod.created, pod.name))
         return newest
 
     def project_of(self, build: BuildView) -> ProjectView | None:
         """The CoprProject of the build's namespace with its owner and project name; whoever holds the name first."""
-        same = [
-            p
-            for p in self.projects.values()
-            if p.namespace == build.namespace and (p.spec.owner, p.spec.name) == (build.spec.owner, build.spec.project)
-        ]
+        named = self.projects.indexed(("name", build.spec.owner, build.spec.project))
+        same = (project for project in named if project.namespace == build.namespace)
         return min(same, key=lambda p: (not _holds(p), p.created, p.uid), default=None)
 
     def rivals(self, project: ProjectView) -> tuple[ProjectView, ...]:
         """Other CoprProjects of the same owner and name."""
-        wanted = (project.spec.owner, project.spec.name)
-        return tuple(
-            p for p in self.projects.values() if p.uid != project.uid and (p.spec.owner, p.spec.name) == wanted
-        )
+        named = self.projects.indexed(("name", project.spec.owner, project.spec.name))
+        return tuple(other for other in named if other.uid != project.uid)
 
     def builds_of(self, project: ProjectView) -> list[BuildView]:
-        wanted = (project.namespace, project.spec.owner, project.spec.name)
-        return [b for b in self.builds.values() if (b.namespace, b.spec.owner, b.spec.project) == wanted]
+        return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -136,91 +88,83 @@ class Store:
         meta = obj["metadata"]
         key = Key("build", meta["namespace"], meta["name"])
         if kind == "DELETED" or view is None or view.status.state in TERMINAL:
-            if self.builds.drop(meta["namespace"], meta["name"], meta["uid"]) is not None or kind != "DELETED":
+            if self.builds.drop(meta["uid"], meta.get("resourceVersion", "")) is not None or kind != "DELETED":
                 self._wake(key)
             return
-        if self.builds.put(meta["namespace"], meta["name"], view):
+        if self.builds.put(view):
             self._wake(key)
 
     def project_event(self, kind: str | None, view: ProjectView) -> None:
-        key = Key("project", view.namespace, view.name)
-        if kind == "DELETED":
-            changed = self.projects.drop(view.namespace, view.name, view.uid) is not None
-        else:
-            changed = self.projects.put(view.namespace, view.name, view)
-        if not changed:
+        if not _apply(self.projects, kind, view):
             return
-        self._wake(key)
+        self._wake(Key("project", view.namespace, view.name))
         for rival in self.rivals(view):
             self._wake(Key("project", rival.namespace, rival.name))
-        for build in self.builds_of(view):
+        self._wake_builds(self.builds_of(view))
+
+    def chroot_event(self, kind: str | None, view: ChrootView) -> None:
+        if view.namespace != self._installation:
+            return
+        held = self.chroot_objects.get(view.namespace, view.name)
+        if _apply(self.chroot_objects, kind, view):
+            for name in {view.spec.name, *([held.spec.name] if held is not None else [])}:
+                self._define(name)
+
+    def _define(self, name: str) -> None:
+        """Finds out anew what a chroot's name means, and wakes the builds that use it."""
+        before = self.chroots.get(name)
+        objects = self.chroot_objects.indexed(name)
+        oldest = min(objects, key=lambda chroot: (chroot.created, chroot.uid), default=None)
+        if oldest is not None:
+            self.chroots = {**self.chroots, name: oldest.spec}
+        else:
+            self.chroots = {other: spec for other, spec in self.chroots.items() if other != name}
+        if self.chroots.get(name) == before:
+            return
+        self._wake_builds(self.builds.indexed(("chroot", name)))
+        for project in self.projects.indexed(("source chroot", name)):
+            self._wake_builds(self.builds_of(project))
+
+    def _wake_builds(self, builds: Iterable[BuildView]) -> None:
+        for build in builds:
             self._wake(Key("build", build.namespace, build.name))
 
-    def chroot_event(self, kind: str | None, namespace: str, name: str, spec: ChrootSpec | None) -> None:
-        """Of the installation's namespace; others define nothing."""
-        if namespace != self._installation:
-            return
-        old = self._chroot_objects.pop(name, None)
-        before = self.chroots.pop(old, None) if old is not None else None
-        if kind != "DELETED" and spec is not None:
-            self._chroot_objects[name] = spec.name
-            self.chroots[spec.name] = spec
-        if before != spec or kind == "DELETED":
-            for build in self.builds.values():
-                self._wake(Key("build", build.namespace, build.name))
-
     def job_event(self, kind: str | None, view: JobView) -> None:
-        if kind == "DELETED":
-            changed = self.jobs.drop(view.namespace, view.name, view.uid) is not None
-            if changed:
-                self._unlink_job(view)
-        else:
-            changed = self.jobs.put(view.namespace, view.name, view)
-            if changed:
-                self._jobs_of.setdefault(view.owner[1], {})[view.name] = view
-                self._job_by_uid[view.uid] = view
-        if changed and view.owner[0]:
-            self._wake(Key("build", view.namespace, view.owner[0]))
-
-    def _unlink_job(self, view: JobView) -> None:
-        self._job_by_uid.pop(view.uid, None)
-        siblings = self._jobs_of.get(view.owner[1], {})
-        siblings.pop(view.name, None)
-        if not siblings:
-            self._jobs_of.pop(view.owner[1], None)
+        held = self.jobs.get(view.namespace, view.name)
+        if not _apply(self.jobs, kind, view):
+            return
+        # The end of one whose name another has taken was not seen, and never will be.
+        for owner in {job.owner[0] for job in (held, view) if job is not None and job.owner[0]}:
+            self._wake(Key("build", view.namespace, owner))
 
     def pod_event(self, kind: str | None, view: PodView) -> None:
-        if kind == "DELETED":
-            changed = self.pods.drop(view.namespace, view.name, view.uid) is not None
-            siblings = self._pods_of.get(view.job_uid, {})
-            siblings.pop(view.uid, None)
-            if not siblings:
-                self._pods_of.pop(view.job_uid, None)
-        else:
-            changed = self.pods.put(view.namespace, view.name, view)
-            if changed:
-                self._pods_of.setdefault(view.job_uid, {})[view.uid] = view
-        job = self._job_by_uid.get(view.job_uid)
-        if changed and job is not None and job.owner[0]:
+        changed = _apply(self.pods, kind, view)
+        job = self.jobs.find(view.job_uid)
+        if changed and job is not None and job.namespace == view.namespace and job.owner[0]:
             self._wake(Key("build", job.namespace, job.owner[0]))
 
     # -- the controller's own writes ---------------------------------------------------------------------------------
 
     def assume_job(self, view: JobView) -> None:
         """A Job we have just made or deleted: plans see it before the watch does."""
-        if self.jobs.put(view.namespace, view.name, view):
-            self._jobs_of.setdefault(view.owner[1], {})[view.name] = view
-            self._job_by_uid[view.uid] = view
+        self.jobs.put(view)
 
     def assume_build(self, view: BuildView) -> None:
         """A build we have just written. One that has ended is dropped: history costs nothing."""
         if view.status.state in TERMINAL and not view.deleting:
-            self.builds.drop(view.namespace, view.name, view.uid)
+            self.builds.drop(view.uid, view.resource_version)
         else:
-            self.builds.put(view.namespace, view.name, view)
+            self.builds.put(view)
 
     def assume_project(self, view: ProjectView) -> None:
-        self.projects.put(view.namespace, view.name, view)
+        self.projects.put(view)
+
+
+def _apply(table: Table[V], kind: str | None, view: V) -> bool:
+    """Whether the event was news."""
+    if kind == "DELETED":
+        return table.drop(view.uid, view.resource_version) is not None
+    return table.put(view)
 
 
 def _holds(project: ProjectView) -> bool:

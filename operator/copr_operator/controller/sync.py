@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from copr_operator.controller.store import Key, Store, Table
+from copr_operator.controller.store import Key, Store
+from copr_operator.controller.table import Table
 from copr_operator.controller.transport import ACTIVE_SELECTOR, OURS_SELECTOR, Feeder
 from copr_operator.core.observed import BuildView
 from copr_operator.kube import paths
@@ -49,7 +50,8 @@ class Synchronizer:
         Jobs and Pods come before builds, so that no build is planned without the Jobs it has already.
         """
         store, feeder = self._store, self._feeder
-        held = [table.uids() for table in (store.pods, store.jobs, store.builds, store.projects)]
+        tables = (store.pods, store.jobs, store.builds, store.projects, store.chroot_objects)
+        held = [table.uids() for table in tables]
         living = await self._list("coprchroots", feeder.chroot, paths.copr, {}, (self._installation,))
         living |= await self._list("coprprojects", feeder.project, paths.copr, {})
         ours = {"labelSelector": OURS_SELECTOR}
@@ -90,9 +92,10 @@ class Synchronizer:
             (store.jobs, lambda job: store.job_event("DELETED", job)),
             (store.builds, self._drop_build),
             (store.projects, lambda project: store.project_event("DELETED", project)),
+            (store.chroot_objects, lambda chroot: store.chroot_event("DELETED", chroot)),
         )
         for table, drop in tables:
-            for view in table.among(gone):
+            for view in filter(None, map(table.find, gone)):
                 count += 1
                 drop(view)
         if count:
@@ -100,7 +103,7 @@ class Synchronizer:
             self._on_ghosts(count)
 
     def _drop_build(self, build: BuildView) -> None:
-        if self._store.builds.drop(build.namespace, build.name, build.uid) is not None:
+        if self._store.builds.drop(build.uid, build.resource_version) is not None:
             self._wake(Key("build", build.namespace, build.name))
 
     # -- ended builds ------------------------------------------------------------------------------------------------

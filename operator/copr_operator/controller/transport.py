@@ -10,11 +10,11 @@ from typing import Any
 
 import kopf
 
-from copr_operator.api.chroot import ChrootSpec
 from copr_operator.controller.lease import LEASE_NAME
 from copr_operator.controller.store import Store, try_view
+from copr_operator.controller.table import Table, V
 from copr_operator.core import names
-from copr_operator.core.observed import build_view, job_view, pod_view, project_view
+from copr_operator.core.observed import build_view, chroot_view, job_view, pod_view, project_view
 from copr_operator.kube.client import KubeClient
 
 log = logging.getLogger(__name__)
@@ -44,19 +44,29 @@ class Feeder:
 
     def project(self, kind: str | None, obj: Mapping[str, Any]) -> None:
         view = try_view(project_view, obj)
-        if isinstance(view, str):
-            log.error(
-                "CoprProject %s/%s can't be read: %s", obj["metadata"]["namespace"], obj["metadata"]["name"], view
-            )
-        else:
-            self._store.project_event(kind, view)
+        self._give(kind, obj, view, self._store.projects, self._store.project_event)
 
     def chroot(self, kind: str | None, obj: Mapping[str, Any]) -> None:
+        view = try_view(chroot_view, obj)
+        self._give(kind, obj, view, self._store.chroot_objects, self._store.chroot_event)
+
+    def _give(
+        self,
+        kind: str | None,
+        obj: Mapping[str, Any],
+        view: V | str,
+        table: Table[V],
+        event: Callable[[str | None, V], None],
+    ) -> None:
+        """An object that can't be read (any more) counts as none."""
+        if not isinstance(view, str):
+            event(kind, view)
+            return
         meta = obj["metadata"]
-        spec = try_chroot(obj)
-        if spec is None:
-            log.error("CoprChroot %s/%s can't be read", meta["namespace"], meta["name"])
-        self._store.chroot_event(kind, meta["namespace"], meta["name"], spec)
+        log.error("%s %s/%s can't be read: %s", obj.get("kind", "object"), meta["namespace"], meta["name"], view)
+        held = table.find(meta["uid"])
+        if held is not None:
+            event("DELETED", held)
 
     def job(self, kind: str | None, obj: Mapping[str, Any]) -> None:
         self._store.job_event(kind, job_view(obj))
@@ -66,14 +76,6 @@ class Feeder:
 
     def lease(self, kind: str | None, obj: Mapping[str, Any]) -> None:
         self.heartbeat = asyncio.get_running_loop().time()
-
-
-def try_chroot(obj: Mapping[str, Any]) -> ChrootSpec | None:
-    """The spec, or None when this version can't read it."""
-    try:
-        return ChrootSpec.model_validate(obj["spec"])
-    except ValueError:
-        return None
 
 
 def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:

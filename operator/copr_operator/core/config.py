@@ -8,6 +8,8 @@ class Deadlines:
     """How long a state may last; the rest waits as long as it must (see docs)."""
 
     starting: int = 600
+    fetching: int = 660
+    """For the inputs, counted from when they are begun to be fetched; `fetch` itself gives up after 600."""
     importing: int = 900
     running_slack: int = 300
     """Added to the build's own timeout, which the wrapper in the pod keeps."""
@@ -19,6 +21,50 @@ class Deadlines:
     """A Job that the API server refused is tried again, a Job without a pod is asked about again, after so long."""
     retry_base: int = 10
     """First delay before an infrastructure failure is tried again; doubles each time."""
+
+
+@dataclass(frozen=True)
+class DistGit:
+    """A dist-git: where its repositories and its lookaside cache are."""
+
+    name: str
+    clone_url: str
+    """With {namespace} and {package}."""
+    lookaside_url: str
+    """With {namespace}, {package}, {filename}, {hashtype} and {hash}."""
+    namespace: str = "rpms"
+    """The namespace of packages that name none."""
+
+
+# As Fedora's and CentOS Stream's own clients (fedpkg, centpkg) know them.
+DIST_GITS = (
+    DistGit(
+        "fedora",
+        "https://src.fedoraproject.org/{namespace}/{package}.git",
+        "https://src.fedoraproject.org/repo/pkgs/{namespace}/{package}/{filename}/{hashtype}/{hash}/{filename}",
+    ),
+    DistGit(
+        "centos",
+        "https://gitlab.com/redhat/centos-stream/{namespace}/{package}.git",
+        "https://sources.stream.centos.org/sources/{namespace}/{package}/{filename}/{hashtype}/{hash}/{filename}",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """What an administrator sets for the source step."""
+
+    dist_gits: tuple[DistGit, ...] = DIST_GITS
+    pypi_url: str = "https://pypi.org/pypi"
+    """JSON API of the Python package index, without a trailing slash."""
+    gem_source: str = "https://rubygems.org/"
+    egress_allow: tuple[str, ...] = ()
+    """Hosts that sources may be fetched from although they are not public: addresses, networks, names, `*.domain`."""
+    egress_deny: tuple[str, ...] = ()
+    """Public addresses and networks that sources may not be fetched from, e.g. the cluster's own."""
+    ca_config_map: str | None = None
+    """ConfigMap in each build namespace whose `ca.crt` the source step trusts instead of its images' bundles."""
 
 
 @dataclass(frozen=True)
@@ -40,4 +86,5 @@ class OperatorConfig:
     source_storage_limit: str = "10Gi"
     ttl_after_finished: int = 3600
     """How long finished Jobs stay to be looked at. Longer than the resync, or results could vanish unseen."""
+    sources: SourceSettings = SourceSettings()
     deadlines: Deadlines = Deadlines()

@@ -105,6 +105,16 @@ class ProjectView:
 
 
 @dataclass(frozen=True)
+class ChrootView:
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    created: datetime
+    spec: ChrootSpec
+
+
+@dataclass(frozen=True)
 class Refusal:
     """The API server would not create a Job, or the Job controller would not create its pod."""
 
@@ -112,6 +122,13 @@ class Refusal:
     """HTTP status; 0 for what a FailedCreate Event said (an empty message: nothing was found)."""
     message: str
     at: datetime
+    reason: str = ""
+    """Name of the failure, where the status does not tell."""
+
+    @property
+    def of_job(self) -> bool:
+        """Whether the Job was refused, and not the pod of a Job that was there when its Events were read."""
+        return self.status != 0
 
 
 @dataclass(frozen=True)
@@ -204,6 +221,19 @@ def project_view(obj: Mapping[str, Any]) -> ProjectView:
         status=ProjectStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
+    )
+
+
+def chroot_view(obj: Mapping[str, Any]) -> ChrootView:
+    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    meta = obj["metadata"]
+    return ChrootView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        resource_version=meta.get("resourceVersion", ""),
+        created=_created(meta),
+        spec=ChrootSpec.model_validate(obj["spec"]),
     )
 
 

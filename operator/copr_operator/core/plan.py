@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
 from copr_operator.api.common import TERMINAL
-from copr_operator.core import actions, arches, gates, names
+from copr_operator.core import actions, arches, gates, names, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed, format_time
@@ -31,7 +31,7 @@ class Urgency(IntEnum):
     SOON = 1
     """A new state or reason: at most once a second."""
     LAZY = 2
-    """Only a message is other: at most once a minute."""
+    """Only the words are other: at most once a minute."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,10 @@ def _plan_deletion(observed: Observed, config: OperatorConfig) -> Plan:
     if build.spec.results == "Delete" and build.status.id is not None and not observed.results_removed:
         if observed.backend_message:
             message = f"deletion waits for the backend: {observed.backend_message}"
+            status = conclude(build.status, build, observed.now, "BackendUnavailable", message, ending=True)
             return Plan(
-                status=conclude(build.status, build, observed.now, "BackendUnavailable", message, ending=True),
-                urgency=Urgency.SOON,
+                status=status,
+                urgency=_urgency(build.status, status, important=False),
                 requeue_at=observed.now + timedelta(seconds=config.deadlines.backend_retry),
             )
         return Plan(actions=(actions.RemoveResults(),))
@@ -155,6 +156,11 @@ class _Planner:
         source = status.source or SourceStatus(state="pending")
         if source.state in TERMINAL:
             return status
+        if source.state == "pending":
+            try:
+                sources.step_source(self.build.spec.source, self.config.sources)
+            except sources.SourceError as error:
+                return self._give_up(status, error.reason, error.message)
         if not status.chroots:
             return self._choose_chroots(status, source)
         step = self._read(names.SOURCE_STEP, source.state, source.attempt)
@@ -199,6 +205,7 @@ class _Planner:
                 "srpm": SrpmStatus(
                     url=f"{self.config.results_url}/results/{path}/{summary.srpm.name}", sha256=summary.srpm.sha256
                 ),
+                "sha256": summary.source_sha256,
                 "exclusive_arch": list(summary.exclusive_arch),
                 "exclude_arch": list(summary.exclude_arch),
                 "build_arch": list(summary.build_arch),
@@ -212,6 +219,7 @@ class _Planner:
             else chroot
             for chroot in status.chroots
         ]
+        self.reason, self.message = "Queued", "the SRPM is there, and the Jobs of the chroots are due"
         return status.model_copy(update={"source": source, "chroots": chroots})
 
     # -- the chroots -----------------------------------------------------------------------------------------------
@@ -358,11 +366,19 @@ def _all_failed(status: BuildStatus, source: SourceStatus, failure: FailureStatu
     return status.model_copy(update={"source": source, "chroots": chroots, "failure": failure})
 
 
+_DOING = frozenset({"Queued", "Starting", "SourceRunning", "Building", "Importing"})
+"""Reasons that only say more exactly what a state does: another one within a state is not worth a write."""
+
+
 def _urgency(old: BuildStatus, new: BuildStatus, important: bool) -> Urgency:
     if important:
         return Urgency.NOW
-    return Urgency.LAZY if _without_messages(old) == _without_messages(new) else Urgency.SOON
+    return Urgency.LAZY if _without_words(old) == _without_words(new) else Urgency.SOON
 
 
-def _without_messages(status: BuildStatus) -> BuildStatus:
-    return status.model_copy(update={"conditions": [c.model_copy(update={"message": ""}) for c in status.conditions]})
+def _without_words(status: BuildStatus) -> BuildStatus:
+    conditions = [
+        c.model_copy(update={"message": "", "reason": "" if c.reason in _DOING else c.reason})
+        for c in status.conditions
+    ]
+    return status.model_copy(update={"conditions": conditions})

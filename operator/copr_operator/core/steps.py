@@ -44,6 +44,9 @@ class Step:
 
 def read(observed: Observed, name: str, state: str, attempt: int, config: OperatorConfig) -> Step:
     """The step's newest try. `state` and `attempt` are what the status has latched."""
+    refusal = observed.refusals.get(names.job_name(observed.build.uid, name, attempt))
+    if refusal is not None and refusal.reason:  # a verdict on the Job itself, which may still be going away
+        return _refused(observed, name, attempt, refusal, config)
     for number in range(names.MAX_ATTEMPTS, attempt - 1, -1):
         job_name = names.job_name(observed.build.uid, name, number)
         job = observed.jobs.get(job_name)
@@ -52,14 +55,15 @@ def read(observed: Observed, name: str, state: str, attempt: int, config: Operat
     if state in ("starting", "running", "importing"):
         fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
-    refusal = observed.refusals.get(names.job_name(observed.build.uid, name, attempt))
-    return Step(name, attempt) if refusal is None else _refused(observed, name, attempt, refusal, config)
+    if refusal is None or not refusal.of_job:
+        return Step(name, attempt)
+    return _refused(observed, name, attempt, refusal, config)
 
 
 def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, config: OperatorConfig) -> Step:
     """403 is quota or admission: it waits, and starts by itself when the cause goes. The rest can't become right."""
     if refusal.status != 403:
-        reason = "NameCollision" if refusal.status == 409 else "JobRefused"
+        reason = refusal.reason or ("NameCollision" if refusal.status == 409 else "JobRefused")
         fault = Fault(reason, refusal.message, outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
     again = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)

@@ -1,0 +1,34 @@
+"""The manifests that people apply, as the API server sees them."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from copr_operator import __version__
+from tests.cluster import api as clusters
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+CHROOTS = sorted(path.parent for path in (MANIFESTS / "chroots").glob("*/kustomization.yaml"))
+
+
+def kubectl(cluster: clusters.Cluster, *arguments: str) -> str:
+    command = [str(clusters.tool("kubectl")), "--kubeconfig", str(cluster.kubeconfig), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("directory", CHROOTS, ids=lambda path: path.name)
+def test_the_chroots_are_admitted_and_called_what_their_files_are_called(
+    cluster: clusters.Cluster, directory: Path
+) -> None:
+    kubectl(cluster, "create", "--dry-run=server", "--validate=strict", "-k", str(directory))
+    for file in directory.glob("*-*.yaml"):
+        for chroot in yaml.safe_load_all(file.read_text()):
+            spec = chroot["spec"]
+            distribution = spec["name"].removesuffix(f"-{spec['arch']}")
+            assert chroot["metadata"]["name"] == spec["name"].replace("_", "-")
+            assert file.stem in (spec["name"], distribution)
+            assert spec["image"] == f"copr-operator/chroot-{distribution}:{__version__}"

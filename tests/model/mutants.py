@@ -1,0 +1,275 @@
+"""Mistakes one could make in the controller: each breaks one policy, by other source for one of its functions."""
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+from copr_operator.controller import sync
+from copr_operator.controller.executor import Executor
+from copr_operator.controller.ids import IdAllocator
+from copr_operator.controller.reconciler import Reconciler
+from copr_operator.controller.table import Table
+from copr_operator.core import gates, outcome, plan, steps
+from tests.model import scenes
+
+
+class MutationError(Exception):
+    """The source that a mutant changes is not what it was: the mutant must be written anew."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """`old` becomes `new` in the source of `function`, where `old` is found exactly once."""
+
+    function: Callable[..., Any]
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    edit: Edit
+    caught_by: str
+    """What the broken invariant says; a regular expression."""
+    scene: Callable[[scenes.Story], None] | None = None
+    """Where it shows; None leaves it to the machine's examples."""
+    also: tuple[Edit, ...] = ()
+    """Where two places hold one policy, one of them alone breaks nothing."""
+
+
+@contextmanager
+def living(mutant: Mutant) -> Iterator[None]:
+    """While this lasts the functions are the mutant's, for everyone who has imported them."""
+    with ExitStack() as stack:
+        for edit in (mutant.edit, *mutant.also):
+            stack.enter_context(_changed(edit))
+        yield
+
+
+@contextmanager
+def _changed(edit: Edit) -> Iterator[None]:
+    function = edit.function
+    assert isinstance(function, FunctionType)
+    code = function.__code__
+    function.__code__ = _compiled(edit, function)
+    try:
+        yield
+    finally:
+        function.__code__ = code
+
+
+def _compiled(edit: Edit, function: FunctionType) -> CodeType:
+    source = textwrap.dedent(inspect.getsource(function))
+    count = source.count(edit.old)
+    if count != 1:
+        raise MutationError(f"{edit.old!r} is {count} times in {function.__qualname__}")
+    namespace = dict(function.__globals__)
+    changed = source.replace(edit.old, edit.new)
+    exec(compile(changed, inspect.getfile(function), "exec", dont_inherit=True), namespace)  # noqa: S102 (our source)
+    code: CodeType = namespace[function.__name__].__code__
+    if _meaning(code) == _meaning(function.__code__):
+        raise MutationError(f"{edit.old!r} and {edit.new!r} mean the same in {function.__qualname__}")
+    return code
+
+
+def _meaning(code: CodeType) -> tuple[Any, ...]:
+    """What runs, whatever the lines it stands in."""
+    inner = tuple(_meaning(const) if isinstance(const, CodeType) else const for const in code.co_consts)
+    return code.co_code, inner, code.co_names
+
+
+MUTANTS = (
+    # what is known
+    Mutant(
+        "what was made is not assumed",
+        Edit(Executor._accept_job, "self._store.assume_job(job)", "pass"),
+        "asks again for .* that it made",
+    ),
+    Mutant(
+        "an old event counts",
+        Edit(Table.put, "not _newer(view.resource_version, held.resource_version)", "False"),
+        "Job .*-src-1 for a step that is succeeded",
+        scenes.an_old_event_comes_when_its_job_is_gone,
+    ),
+    Mutant(
+        "what has left may come back",
+        Edit(Table.put, "left is not None and", "False and"),
+        "Job .*-src-1 for a build that is succeeded",
+        scenes.an_old_event_comes_after_the_end,
+    ),
+    Mutant(
+        "what is gone stays in the store",
+        Edit(Executor._gone, "if isinstance(view, BuildView):", "if False:"),
+        "never comes to rest",
+        scenes.a_build_is_gone_when_an_old_event_shows_it,
+    ),
+    Mutant(
+        "a resync drops nothing",
+        Edit(sync.Synchronizer._drop_ghosts, "map(table.find, gone)", "map(table.find, ())"),
+        "is starting for ever: Queued",
+        scenes.a_job_is_lost_and_nobody_says_so,
+    ),
+    Mutant(
+        "ended builds are not watched",
+        Edit(sync.Synchronizer._watch_ended, "if changed or", "if False and"),
+        "a change is unseen",
+    ),
+    # what is written, and when
+    Mutant(
+        "statuses are not locked",
+        Edit(Executor._patch, '"resourceVersion": view.resource_version, ', ""),
+        "has changed|became|was not seen|its steps say|for the reason",
+        scenes.two_controllers_write_one_status,
+    ),
+    Mutant(
+        "a status is written without a change",
+        Edit(Reconciler._write, "or dump(status) == dump(build.status)", ""),
+        "an empty write of the status",
+    ),
+    Mutant(
+        "another message is written at once",
+        Edit(plan._urgency, "Urgency.LAZY if", "Urgency.SOON if"),
+        "a message, too soon",
+        scenes.a_build_is_deleted_while_the_backend_is_away,
+    ),
+    Mutant(
+        "a write whose answer is lost is none",
+        Edit(Reconciler._write, "finally:", "except ZeroDivisionError:"),
+        "s after the last",
+        scenes.a_write_is_carried_out_but_its_answer_is_lost,
+    ),
+    Mutant(
+        "a block of ids is given twice",
+        Edit(IdAllocator._take_block, "max(_next(found), self._floor)", "self._floor"),
+        "given twice|an empty write of configmaps",
+    ),
+    Mutant("two builds get one id", Edit(IdAllocator.for_build, "self._next += 1", "pass"), r"id \d+ was given twice"),
+    Mutant(
+        "a late change is not acknowledged",
+        Edit(plan._plan_finished, "if build.status.observed_generation == build.generation:", "if True:"),
+        "a change is unseen",
+    ),
+    # states
+    Mutant(
+        "the end of the source step is forgotten",
+        Edit(plan._Planner._source, "if source.state in TERMINAL:", "if False:"),
+        "is pending for ever: Queued",
+        scenes.nothing_special_happens,
+    ),
+    Mutant(
+        "the end of a chroot is forgotten",
+        Edit(plan._Planner._chroots, "chroot if chroot.state in TERMINAL else self._chroot(chroot)",
+             "self._chroot(chroot)"),
+        "what has ended has changed",
+        scenes.a_finished_job_expires_while_others_run,
+    ),
+    Mutant(
+        "a state goes back",
+        Edit(steps._read_job, "return _no_way_back(step, latched)", "pass"),
+        "running became starting",
+        scenes.a_pod_is_gone_before_its_job_has_ended,
+    ),
+    Mutant(
+        "the end of a pod is not waited for",
+        Edit(outcome.read_step, "awaited is not None and", "False and"),
+        "success was called infrastructure",
+        scenes.a_jobs_end_is_seen_before_its_pods,
+    ),
+    Mutant(
+        "canceled is written before the Jobs are stopped",
+        Edit(plan._Planner._cancel, "if stops:", "if False:"),
+        "canceled is written, and .* still run",
+        scenes.a_build_is_canceled_while_it_runs,
+    ),
+    # Jobs
+    Mutant(
+        "anybody's Job will do",
+        Edit(Executor._create_job, 'controller_of(found, "CoprBuild")[1] == build.uid', "True"),
+        "never comes to rest",
+        scenes.somebody_has_the_name_of_a_job,
+    ),
+    Mutant(
+        "Jobs come before the finalizer",
+        Edit(plan.plan, "if not build.finalized:", "if False:"),
+        "before the finalizer was set",
+    ),
+    Mutant(
+        "RPMs are built before the SRPM is latched",
+        Edit(plan._Planner._chroots, 'latched is None or latched.state != "succeeded"', "False"),
+        "the SRPM is latched first",  # the product's own assertion: such a Job can't even be rendered
+        scenes.a_build_succeeds,
+        also=(Edit(plan._Planner._finish, "not self.important and", ""),),
+    ),
+    Mutant(
+        "two attempts run at once",
+        Edit(gates._previous_job_gate, 'job is not None and job.state == "active"', "False"),
+        "-2 beside ",
+        scenes.a_pod_does_not_start,
+    ),
+    Mutant(
+        "Jobs that nobody needs run on",
+        Edit(plan._leftovers, "job is not None and done and", "False and"),
+        "runs on, and nobody needs it",
+        scenes.no_node_takes_the_last_attempt,
+    ),
+    Mutant(
+        "what the Events of a Job said outlives it",
+        Edit(steps.read, "or not refusal.of_job", ""),
+        "JobRefused|had no Job",
+        scenes.a_job_is_deleted_before_it_has_a_pod,
+    ),
+    # failures and attempts
+    Mutant(
+        "a user's failure is tried again",
+        Edit(plan._Planner._retried, "FAILURES[fault.reason].failure_class is not FailureClass.INFRA", "False"),
+        "user was called infrastructure",
+        scenes.the_spec_is_broken,
+    ),
+    Mutant(
+        "there is no last attempt",
+        Edit(plan._Planner._retried, "step.attempt >= names.MAX_ATTEMPTS", "False"),
+        "one attempt too many",
+        scenes.every_pod_is_evicted,
+    ),
+    Mutant(
+        "an eviction is the user's failure",
+        Edit(outcome._why_failed, "if pod.disrupted:", "if False:"),
+        "evicted was called the user's failure",
+        scenes.every_pod_is_evicted,
+    ),
+    Mutant(
+        "a lost Job is a success",
+        Edit(steps.read, 'state="failed", fault=fault', 'state="succeeded"'),
+        "succeeded, but its Job did not",
+        scenes.a_job_is_deleted_while_it_runs,
+    ),
+    # deletion
+    Mutant(
+        "the object goes before its results",
+        Edit(plan._plan_deletion, "not observed.results_removed", "False"),
+        "the build is gone, its results are still there",
+    ),
+    Mutant(
+        "the object goes before its Jobs",
+        Edit(plan._plan_deletion, "if live:", "if False:"),
+        "the build is gone, .* are still there",
+        scenes.a_build_is_deleted_while_it_runs,
+    ),
+    Mutant(
+        "a backend that is away has removed everything",
+        Edit(Executor._remove_results, "self._note(build.uid, error)", "self.removed.add(build.uid)"),
+        "the build is gone, its results are still there",
+        scenes.a_build_is_deleted_while_the_backend_is_away,
+    ),
+    Mutant(
+        "retained results are removed",
+        Edit(plan._plan_deletion, 'build.spec.results == "Delete" and', ""),
+        "packages that were to be retained are gone",
+        scenes.a_build_whose_results_stay_succeeds,
+    ),
+)  # fmt: skip

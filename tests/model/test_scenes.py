@@ -1,0 +1,12 @@
+"""Every scene comes to a good end."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.model.scenes import SCENES, Story, play
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_all_ends_well_after(scene: Callable[[Story], None]) -> None:
+    play(scene)

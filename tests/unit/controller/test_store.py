@@ -1,0 +1,376 @@
+"""What the controller knows, and whom an event wakes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from copr_operator.api.build import BuildStatus, ChrootStatus
+from copr_operator.api.chroot import ChrootSpec
+from copr_operator.controller.store import Key, Store
+from copr_operator.controller.table import Table
+from copr_operator.core.observed import BuildView, ChrootView, JobView, PodView
+from tests.support import builders
+from tests.support.builders import D12, D13, T0, at
+from tests.unit.controller.fakes import build, project
+
+HERE = "copr-operator"
+
+
+class Watched(Store):
+    """A store that notes whom it wakes."""
+
+    def __init__(self) -> None:
+        self.woken: list[Key] = []
+        super().__init__(self.woken.append, HERE)
+
+    def names(self) -> list[str]:
+        """Names of the builds woken since the last call, sorted."""
+        found = sorted(key.name for key in self.woken if key.kind == "build")
+        self.woken.clear()
+        return found
+
+    def see(self, view: BuildView, kind: str | None = "MODIFIED") -> None:
+        meta = {"namespace": view.namespace, "name": view.name, "uid": view.uid}
+        self.build_event(kind, {"metadata": meta}, view)
+
+
+@pytest.fixture
+def store() -> Watched:
+    return Watched()
+
+
+def in_chroots(view: BuildView, *names: str) -> BuildView:
+    chroots = [ChrootStatus(name=name, state="pending") for name in names]
+    return replace(view, status=BuildStatus(state="pending", chroots=chroots))
+
+
+def chroot(
+    name: str = D12, version: int = 1, *, object_name: str = "", uid: str = "", namespace: str = HERE, **spec: Any
+) -> ChrootView:
+    object_name = object_name or name.replace("_", "-")
+    wanted = ChrootSpec.model_validate({"name": name, "image": "image:1", "arch": "x86_64", **spec})
+    return ChrootView(object_name, namespace, uid or f"uid-{object_name}", str(version), T0, wanted)
+
+
+def job(of: BuildView, step: str = D12, version: int = 1, **changes: Any) -> JobView:
+    view = builders.job(step, owner=(of.name, of.uid), namespace=of.namespace, resource_version=str(version))
+    return replace(view, **changes)
+
+
+def pod(of: JobView, name: str = "pod", version: int = 1, **changes: Any) -> PodView:
+    view = PodView(name, f"uid-{name}", of.namespace, of.uid, T0, resource_version=str(version))
+    return replace(view, **changes)
+
+
+class TestVersions:
+    def test_a_newer_version_replaces_an_older_one(self, store: Watched) -> None:
+        store.see(build(version=9))
+        store.see(build(version=10))
+        held = store.builds.get("ns", "hello")
+        assert held is not None
+        assert held.resource_version == "10"
+        assert store.names() == ["hello", "hello"]
+
+    @pytest.mark.parametrize("version", [9, 10])
+    def test_an_older_or_repeated_event_changes_nothing_and_wakes_nobody(self, store: Watched, version: int) -> None:
+        store.see(build(version=10, state="running"))
+        store.names()
+        store.see(build(version=version, state="pending"))
+        held = store.builds.get("ns", "hello")
+        assert held is not None
+        assert held.status.state == "running"
+        assert store.names() == []
+
+    def test_what_was_assumed_is_not_undone_by_an_event_from_before(self, store: Watched) -> None:
+        store.see(build(version=5))
+        store.assume_build(build(version=7, state="running"))
+        store.see(build(version=6))
+        held = store.builds.get("ns", "hello")
+        assert held is not None
+        assert held.resource_version == "7"
+
+    def test_an_object_of_the_same_name_made_anew_replaces_the_old_one(self, store: Watched) -> None:
+        store.see(build(version=5, uid="old"))
+        store.see(build(version=8, uid="new"))
+        assert store.builds.uids() == {"new"}
+
+    def test_a_late_event_of_the_old_object_does_not_replace_the_new_one(self, store: Watched) -> None:
+        store.see(build(version=8, uid="new"))
+        store.see(build(version=5, uid="old"))
+        assert store.builds.uids() == {"new"}
+
+    def test_the_end_of_the_old_object_does_not_end_the_new_one(self, store: Watched) -> None:
+        store.see(build(version=8, uid="new"))
+        store.names()
+        store.see(build(version=9, uid="old"), "DELETED")
+        assert store.builds.uids() == {"new"}
+        assert store.names() == []
+
+    def test_versions_that_are_no_numbers_count_as_news(self, store: Watched) -> None:
+        for version in ("x9", "x10", "x1"):
+            store.see(replace(build(), resource_version=version))
+        held = store.builds.get("ns", "hello")
+        assert held is not None
+        assert held.resource_version == "x1"
+
+
+class TestBuilds:
+    @pytest.mark.parametrize("state", ["succeeded", "failed", "canceled", "skipped"])
+    def test_a_build_that_has_ended_leaves_and_is_looked_at_once_more(self, store: Watched, state: str) -> None:
+        store.see(build(version=1, state="running"))
+        store.names()
+        store.see(build(version=2, state=state))
+        assert len(store.builds) == 0
+        assert store.names() == ["hello"]
+
+    def test_a_build_that_leaves_the_selection_of_the_watch_leaves(self, store: Watched) -> None:
+        store.see(build(version=1))
+        store.see(build(version=2, state="running"), "DELETED")
+        assert len(store.builds) == 0
+        assert store.names() == ["hello", "hello"]
+
+    def test_the_end_of_a_build_that_was_not_held_wakes_nobody(self, store: Watched) -> None:
+        store.see(build(), "DELETED")
+        assert store.names() == []
+
+    def test_a_build_that_can_not_be_read_is_none(self, store: Watched) -> None:
+        view = build()
+        store.see(view)
+        store.build_event("MODIFIED", {"metadata": {"namespace": "ns", "name": "hello", "uid": view.uid}}, None)
+        assert len(store.builds) == 0
+
+    def test_an_ended_build_is_dropped_when_its_end_is_written(self, store: Watched) -> None:
+        store.see(build(version=1))
+        store.assume_build(build(version=2, state="succeeded"))
+        assert len(store.builds) == 0
+
+    def test_an_ended_build_that_is_being_deleted_is_kept_until_it_is_gone(self, store: Watched) -> None:
+        store.assume_build(replace(build(version=2, state="succeeded"), deleting=True))
+        assert len(store.builds) == 1
+
+
+class TestJobsAndPods:
+    def test_a_job_wakes_its_build_and_is_found_by_it(self, store: Watched) -> None:
+        mine, other = build(), build("other")
+        store.job_event("ADDED", job(mine))
+        store.job_event("ADDED", job(other, D13))
+        assert store.names() == ["hello", "other"]
+        assert [found.owner for found in store.jobs_of(mine).values()] == [("hello", mine.uid)]
+
+    def test_a_job_of_our_own_is_known_before_the_watch_shows_it_and_is_no_news_then(self, store: Watched) -> None:
+        mine = build()
+        store.assume_job(job(mine, version=4))
+        assert len(store.jobs_of(mine)) == 1
+        store.job_event("ADDED", job(mine, version=4))
+        assert store.names() == []
+
+    def test_a_deleted_job_is_found_no_more(self, store: Watched) -> None:
+        mine = build()
+        store.assume_job(job(mine))
+        store.job_event("DELETED", job(mine, version=2))
+        assert store.jobs_of(mine) == {}
+        assert store.names() == ["hello"]
+
+    def test_a_job_that_changes_hands_by_name_is_the_new_owners_only(self, store: Watched) -> None:
+        old, new = build(uid="old"), build(uid="new")
+        store.job_event("ADDED", job(old, version=1, name="same", uid="job-1"))
+        store.job_event("ADDED", job(new, version=2, name="same", uid="job-2"))
+        assert store.jobs_of(old) == {}
+        assert [found.uid for found in store.jobs_of(new).values()] == ["job-2"]
+
+    def test_a_job_of_another_namespace_that_names_a_build_is_not_the_builds(self, store: Watched) -> None:
+        """Anyone who may make Jobs in a namespace may write any uid into them."""
+        mine = build()
+        forged = job(mine, state="complete", namespace="elsewhere", uid="forged")
+        store.job_event("ADDED", forged)
+        assert store.jobs_of(mine) == {}
+
+    def test_a_pod_of_another_namespace_that_names_a_job_is_not_the_jobs(self, store: Watched) -> None:
+        mine = build()
+        real = job(mine)
+        store.assume_job(real)
+        store.pod_event("ADDED", pod(replace(real, namespace="elsewhere")))
+        assert store.newest_pods([real]) == {}
+        assert store.names() == []
+
+    def test_a_pod_wakes_the_build_of_its_job(self, store: Watched) -> None:
+        real = job(build())
+        store.assume_job(real)
+        store.pod_event("ADDED", pod(real))
+        assert store.names() == ["hello"]
+
+    def test_a_pod_that_is_seen_before_its_job_is_there_when_the_job_comes(self, store: Watched) -> None:
+        real = job(build())
+        store.pod_event("ADDED", pod(real))
+        assert store.names() == []
+        store.job_event("ADDED", real)
+        assert store.names() == ["hello"]
+        assert list(store.newest_pods([real])) == [real.uid]
+
+    def test_of_several_pods_the_newest_counts(self, store: Watched) -> None:
+        real = job(build())
+        store.pod_event("ADDED", pod(real, "second", created=at(5)))
+        store.pod_event("ADDED", pod(real, "first"))
+        assert store.newest_pods([real])[real.uid].name == "second"
+        store.pod_event("DELETED", pod(real, "second", created=at(5)))
+        assert store.newest_pods([real])[real.uid].name == "first"
+        store.pod_event("DELETED", pod(real, "first"))
+        assert store.newest_pods([real]) == {}
+
+
+class TestProjects:
+    def test_a_project_wakes_itself_its_builds_and_its_rivals(self, store: Watched) -> None:
+        store.project_event("ADDED", project("rival", namespace="elsewhere"))
+        store.see(build("mine"))
+        store.see(build("elsewhere", namespace="elsewhere"))
+        store.see(build("another", project="another"))
+        store.woken.clear()
+        store.project_event("ADDED", project("demo"))
+        assert sorted(store.woken) == [
+            Key("build", "ns", "mine"), Key("project", "elsewhere", "rival"), Key("project", "ns", "demo"),
+        ]  # fmt: skip
+
+    def test_the_end_of_a_project_wakes_whom_it_concerned(self, store: Watched) -> None:
+        store.project_event("ADDED", project("demo"))
+        store.project_event("ADDED", project("rival", uid="uid-rival"))
+        store.see(build("mine"))
+        store.woken.clear()
+        store.project_event("DELETED", project("demo", 5))
+        assert Key("project", "ns", "rival") in store.woken
+        assert Key("build", "ns", "mine") in store.woken
+
+    def test_an_old_event_of_a_project_wakes_nobody(self, store: Watched) -> None:
+        store.project_event("ADDED", project(version=5))
+        store.woken.clear()
+        store.project_event("MODIFIED", project(version=4))
+        assert store.woken == []
+
+    def test_a_build_belongs_to_the_project_of_its_namespace(self, store: Watched) -> None:
+        store.project_event("ADDED", project("theirs", namespace="elsewhere"))
+        assert store.project_of(build()) is None
+        store.project_event("ADDED", project("ours"))
+        found = store.project_of(build())
+        assert found is not None
+        assert found.name == "ours"
+
+    def test_of_two_projects_of_a_name_the_one_that_holds_it_counts_else_the_older(self, store: Watched) -> None:
+        younger = replace(project("younger", held=False), created=at(60))
+        store.project_event("ADDED", younger)
+        store.project_event("ADDED", project("older", held=False))
+        assert getattr(store.project_of(build()), "name", None) == "older"
+        store.project_event("MODIFIED", replace(project("younger", 2), created=at(60)))
+        assert getattr(store.project_of(build()), "name", None) == "younger"
+
+    def test_rivals_are_those_of_the_same_owner_and_name_anywhere(self, store: Watched) -> None:
+        mine = project("mine")
+        for view in (mine, project("rival", namespace="elsewhere")):
+            store.project_event("ADDED", view)
+        other = project("other")
+        store.project_event("ADDED", replace(other, spec=other.spec.model_copy(update={"owner": "bob"})))
+        assert [rival.name for rival in store.rivals(mine)] == ["rival"]
+
+
+class TestChroots:
+    def test_a_chroot_means_what_its_newest_version_says(self, store: Watched) -> None:
+        store.chroot_event("ADDED", chroot(version=2, image="image:2"))
+        store.chroot_event("MODIFIED", chroot(version=1, image="image:1"))
+        assert store.chroots[D12].image == "image:2"
+
+    def test_chroots_of_other_namespaces_mean_nothing(self, store: Watched) -> None:
+        store.chroot_event("ADDED", chroot(namespace="elsewhere"))
+        assert store.chroots == {}
+
+    def test_of_two_objects_of_one_name_the_oldest_counts_and_the_other_takes_its_place(self, store: Watched) -> None:
+        second = replace(chroot(object_name="second", image="image:2"), created=at(60))
+        store.chroot_event("ADDED", second)
+        store.chroot_event("ADDED", chroot(object_name="first", image="image:1"))
+        assert store.chroots[D12].image == "image:1"
+        store.chroot_event("DELETED", chroot(object_name="first"))
+        assert store.chroots[D12].image == "image:2"
+        store.chroot_event("DELETED", second)
+        assert store.chroots == {}
+
+    def test_an_object_that_is_made_anew_for_another_chroot_leaves_the_old_name(self, store: Watched) -> None:
+        store.chroot_event("ADDED", chroot(D12, 1, object_name="same", uid="old"))
+        store.chroot_event("ADDED", chroot(D13, 2, object_name="same", uid="new"))
+        assert set(store.chroots) == {D13}
+
+    def test_a_chroot_wakes_the_builds_that_are_for_it(self, store: Watched) -> None:
+        store.see(in_chroots(build("twelve"), D12))
+        store.see(in_chroots(build("both"), D12, D13))
+        store.see(in_chroots(build("thirteen"), D13))
+        store.see(build("not-chosen-yet"))
+        store.names()
+        store.chroot_event("ADDED", chroot(D12))
+        assert store.names() == ["both", "twelve"]
+
+    def test_a_chroot_wakes_the_builds_whose_project_makes_its_srpms_in_it(self, store: Watched) -> None:
+        store.project_event("ADDED", project(source_chroot=D13))
+        store.see(in_chroots(build(), D12))
+        store.names()
+        store.chroot_event("ADDED", chroot(D13))
+        assert store.names() == ["hello"]
+
+    def test_a_chroot_that_says_the_same_as_before_wakes_nobody(self, store: Watched) -> None:
+        store.see(in_chroots(build(), D12))
+        store.chroot_event("ADDED", chroot(D12, 1))
+        store.names()
+        store.chroot_event("MODIFIED", chroot(D12, 2))
+        assert store.names() == []
+        store.chroot_event("MODIFIED", chroot(D12, 3, enabled=False))
+        assert store.names() == ["hello"]
+        store.chroot_event("DELETED", chroot(D12, 4))
+        assert store.names() == ["hello"]
+
+    def test_what_was_observed_does_not_change_under_a_plan(self, store: Watched) -> None:
+        store.chroot_event("ADDED", chroot(D12))
+        observed = store.chroots
+        store.chroot_event("DELETED", chroot(D12))
+        assert set(observed) == {D12}
+
+
+QUESTIONS: dict[str, Callable[[Store], object]] = {
+    "project_of": lambda store: store.project_of(build()),
+    "rivals": lambda store: store.rivals(project()),
+    "builds_of": lambda store: store.builds_of(project()),
+    "jobs_of": lambda store: store.jobs_of(build()),
+    "newest_pods": lambda store: store.newest_pods([job(build())]),
+    "project_event": lambda store: store.project_event("MODIFIED", project(version=9)),
+    "chroot_event": lambda store: store.chroot_event("ADDED", chroot()),
+    "job_event": lambda store: store.job_event("MODIFIED", job(build(), version=9)),
+    "pod_event": lambda store: store.pod_event("ADDED", pod(job(build()))),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_question_and_no_event_looks_at_all_objects(
+    store: Watched, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    store.project_event("ADDED", project())
+    store.see(in_chroots(build(), D12))
+    store.job_event("ADDED", job(build()))
+
+    def all_of_them(table: Table[Any]) -> None:
+        raise AssertionError("all objects were looked at")
+
+    monkeypatch.setattr(Table, "values", all_of_them)
+    monkeypatch.setattr(Table, "uids", all_of_them)
+    QUESTIONS[question](store)
+
+
+def test_indexes_are_empty_when_all_is_gone(store: Watched) -> None:
+    mine = in_chroots(build(), D12)
+    store.see(mine)
+    store.project_event("ADDED", project(source_chroot=D13))
+    store.job_event("ADDED", job(mine))
+    store.pod_event("ADDED", pod(job(mine)))
+    store.chroot_event("ADDED", chroot())
+    store.see(mine, "DELETED")
+    store.project_event("DELETED", project())
+    store.job_event("DELETED", job(mine))
+    store.pod_event("DELETED", pod(job(mine)))
+    store.chroot_event("DELETED", chroot())
+    tables: tuple[Table[Any], ...] = (store.builds, store.projects, store.jobs, store.pods, store.chroot_objects)
+    assert [(len(table), table.uids(), table._indexed) for table in tables] == [(0, set(), {})] * 5

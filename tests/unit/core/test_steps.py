@@ -1,0 +1,149 @@
+"""A step whose Job or Pod was seen late, or is gone: what is not known is waited for, and no state goes back.
+
+Each of these was found by the model (tests/model) first.
+"""
+
+from typing import Any
+
+import pytest
+
+from copr_operator.api.build import ChrootStatus
+from copr_operator.api.common import Phase
+from copr_operator.core import actions, names
+from copr_operator.core.observed import Refusal
+from copr_operator.core.outcome import POD_LAG
+from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.steps import Step, read
+from tests.support.builders import (
+    CONFIG,
+    D12,
+    D13,
+    RPMS_MADE,
+    SRPM_MADE,
+    accepted,
+    at,
+    build,
+    container,
+    imported,
+    job,
+    observed,
+    pod,
+    said,
+)
+
+SRC = names.SOURCE_STEP
+ENDED = 60
+"""When a Job that builders.job made has ended, in seconds."""
+RUNS: dict[str, Any] = {"source": container("running"), "collect": container("running")}
+ARRIVES: dict[str, Any] = {"source": container(), "collect": container("running")}
+
+
+def step(state: Phase, *jobs: Any, attempt: int = 1, **world: Any) -> Step:
+    """The source step, of which the status has latched `state`."""
+    status = accepted(state=state, source_state=state, attempt=attempt)
+    return read(observed(build(status), *jobs, **world), SRC, state, attempt, CONFIG)
+
+
+class TestNoWayBack:
+    @pytest.mark.parametrize("latched", ["starting", "running", "importing"])
+    def test_a_pod_that_is_gone_before_its_job_has_ended_takes_no_state_back(self, latched: Phase) -> None:
+        assert step(latched, job(SRC)).state == latched
+
+    @pytest.mark.parametrize(
+        ("latched", "reason"), [("starting", "Queued"), ("running", "SourceRunning"), ("importing", "Importing")]
+    )
+    def test_it_says_what_it_did_last(self, latched: Phase, reason: str) -> None:
+        assert step(latched, job(SRC)).reason == reason
+
+    def test_an_older_sight_of_the_pod_takes_no_state_back(self) -> None:
+        source = job(SRC)
+        assert step("importing", source, pods=(pod(source, **RUNS),)).state == "importing"
+        assert step("running", source, pods=(pod(source, fetch=container("running")),)).state == "running"
+
+    def test_a_state_goes_on_with_what_the_pod_shows(self) -> None:
+        source = job(SRC)
+        assert step("starting", source, pods=(pod(source, **RUNS),)).state == "running"
+        assert step("running", source, pods=(pod(source, **ARRIVES),)).state == "importing"
+
+    def test_the_next_attempt_begins_anew(self) -> None:
+        """What the status has latched is of the attempt before, when its next Job is seen already."""
+        assert step("running", job(SRC, 2)).state == "starting"
+
+    def test_an_end_is_an_end_all_the_same(self) -> None:
+        source = job(SRC, state="failed")
+        ended = pod(source, "Failed", source=container(code=28))
+        assert step("importing", source, pods=(ended,)).state == "failed"
+
+
+class TestPodLag:
+    """A Job that is seen to have ended before its pod: two watches, and nothing orders them."""
+
+    @pytest.mark.parametrize("end", ["complete", "failed"])
+    @pytest.mark.parametrize(
+        ("pods", "state"), [((), "starting"), ((RUNS,), "running"), ((ARRIVES,), "importing")]
+    )  # fmt: skip
+    def test_the_end_of_its_pod_is_waited_for(self, end: str, pods: tuple[Any, ...], state: str) -> None:
+        source = job(SRC, state=end)
+        reading = step("starting", source, pods=tuple(pod(source, **containers) for containers in pods))
+        assert (reading.state, reading.fault) == (state, None)
+        assert reading.deadline == at(ENDED + POD_LAG)
+
+    @pytest.mark.parametrize("end", ["complete", "failed"])
+    def test_a_pod_that_is_never_seen_again_is_lost(self, end: str) -> None:
+        source = job(SRC, state=end)
+        waiting = step("running", source, now=ENDED + POD_LAG - 1)
+        assert (waiting.state, waiting.fault) == ("running", None)
+        lost = step("running", source, now=ENDED + POD_LAG)
+        assert lost.fault is not None
+        assert (lost.state, lost.fault.reason) == ("failed", "PodLost")
+
+    def test_the_pods_end_decides_when_it_comes(self) -> None:
+        source = job(SRC, state="complete")
+        done = pod(source, "Succeeded", source=container(), collect=said(SRPM_MADE))
+        assert step("running", source, pods=(done,)).state == "succeeded"
+        source = job(SRC, state="failed")
+        refused = step("running", source, pods=(pod(source, "Failed", source=container(code=28)),))
+        assert refused.fault is not None
+        assert refused.fault.reason == "SourceFailed"
+
+    def test_a_job_that_ended_well_is_no_retry_because_its_pod_was_seen_late(self) -> None:
+        """Read too early this was PodLost: an attempt lost, and a package built twice."""
+        first = job(D12, state="complete")
+        status = imported(ChrootStatus(name=D12, state="running"), ChrootStatus(name=D13, state="succeeded"))
+        early = plan(observed(build(status), first), CONFIG)
+        assert early.requeue_at == at(ENDED + POD_LAG)
+        assert (_chroot(early).state, _chroot(early).attempt) == ("running", 1)
+        done = pod(first, "Succeeded", build=container(), collect=said(RPMS_MADE))
+        assert _chroot(plan(observed(build(status), first, pods=(done,)), CONFIG)).state == "succeeded"
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("message", ["", "pods is forbidden: exceeded quota"])
+    def test_what_the_events_of_a_job_said_does_not_outlive_that_job(self, message: str) -> None:
+        """It was about the Job's pod. Somebody has deleted the Job before the status could say that it starts."""
+        told = {job(SRC).name: Refusal(0, message, at(60))}
+        assert plan(observed(build(accepted()), refusals=told), CONFIG).actions == (actions.CreateJob(SRC, 1),)
+
+
+class TestPace:
+    def test_another_word_for_what_a_state_does_is_written_lazily(self) -> None:
+        """`starting` is shown; that it is no longer queued but being scheduled is not worth a write of its own."""
+        source = job(SRC)
+        queued = plan(observed(build(accepted()), source, now=1), CONFIG)
+        assert queued.urgency is Urgency.SOON
+        assert queued.status is not None
+        scheduled = observed(build(queued.status), source, pods=(pod(source, "Pending"),), now=1)
+        assert plan(scheduled, CONFIG).urgency is Urgency.LAZY
+
+    def test_another_message_of_the_backend_is_written_lazily(self) -> None:
+        """A backend that is away and comes back slowly must not have a status written with each answer."""
+        first = plan(observed(build(imported(), deleting=True), backend_message="no answer"), CONFIG)
+        assert first.urgency is Urgency.SOON
+        assert first.status is not None
+        said_so = build(first.status, deleting=True)
+        assert plan(observed(said_so, backend_message="still there"), CONFIG).urgency is Urgency.LAZY
+
+
+def _chroot(decision: Plan) -> ChrootStatus:
+    assert decision.status is not None
+    return decision.status.chroots[0]
