@@ -90,8 +90,9 @@ def controller(
     from copr_operator import logs
     from copr_operator.controller.main import serve
     from copr_operator.controller.reconciler import current_id, current_key
-    from copr_operator.controller.settings import ControllerSettings, parse_dist_gits
+    from copr_operator.controller.settings import ControllerSettings
     from copr_operator.core.config import OperatorConfig, SourceSettings
+    from copr_operator.core.distgits import parse_dist_gits
     from copr_operator.core.egress import check_rules
     from copr_operator.core.wire import EgressRules
 

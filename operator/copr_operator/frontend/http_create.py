@@ -42,7 +42,7 @@ class CreateRoutes:
 
     def _kinds(self) -> dict[str, Sources]:
         """Ways to create one build from fields alone."""
-        instances = self._services.settings.dist_gits.split()
+        instances = [instance.name for instance in self._services.sources.dist_gits]
         return {
             "scm": source_forms.scm,
             "distgit": lambda fields: source_forms.distgit(fields, instances),

@@ -60,7 +60,7 @@ class PackageRoutes:
     async def get(self, request: Request) -> Response:
         project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
         package = await self._package(project, query(request, "packagename"))
-        return answer(package_json(package, project, **_with_builds(request)))
+        return answer(package_json(package, project, self._services.sources, **_with_builds(request)))
 
     async def list_packages(self, request: Request) -> Response:
         """Ordered by name; `order` id is echoed only, as ids are no numbers in a row here."""
@@ -71,7 +71,7 @@ class PackageRoutes:
             text = f"Requests are limited to only {MOST_WITHOUT_LIMIT} packages at once."
             raise CoprError(413, f"Too many packages, please use pagination. {text}")
         cut = page.cut(page.sort(found.values(), lambda package: package.name))
-        rows = [package_json(package, project, **_with_builds(request)) for package in cut]
+        rows = [package_json(package, project, self._services.sources, **_with_builds(request)) for package in cut]
         return answer({"items": rows, "meta": page.meta})
 
     # -- changing ----------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class PackageRoutes:
         """With all its builds, as in Copr."""
         account = await self._services.auth.account(request)
         project, package = await self._named(request, "You are not allowed to delete package `{}`.", account)
-        shown = package_json(package, project)
+        shown = package_json(package, project, self._services.sources)
         if package.builds:
             await self._services.builds.delete_all(account, [record.id for record in package.builds])
         if package.defined is not None:
@@ -140,7 +140,7 @@ class PackageRoutes:
         return package
 
     async def _shown(self, project: ProjectView, name: str) -> Response:
-        return answer(package_json(await self._package(project, name), project))
+        return answer(package_json(await self._package(project, name), project, self._services.sources))
 
     async def _editable(self, request: Request) -> tuple[ProjectView, Mapping[str, Any]]:
         account = await self._services.auth.account(request)
@@ -182,7 +182,7 @@ class PackageRoutes:
             raise form_error(texts) from None
 
     def _source(self, kind: str) -> Callable[[Fields], list[dict[str, Any]]]:
-        instances = self._services.settings.dist_gits.split()
+        instances = [instance.name for instance in self._services.sources.dist_gits]
         kinds: dict[str, Callable[[Fields], list[dict[str, Any]]]] = {
             "scm": source_forms.scm,
             "distgit": lambda fields: source_forms.distgit(fields, instances),

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.routing import Route
 
 from copr_operator.api.project import ProjectSpec, ProjectStatus
+from copr_operator.core.config import SourceSettings
 from copr_operator.core.observed import ProjectView, build_view
 from copr_operator.frontend import build_forms, present, present_project, project_forms, source_forms
 from copr_operator.frontend.fields import Fields
@@ -286,11 +287,11 @@ def _shown() -> dict[str, Schema]:
     return {
         "Build": _schema_of(present.build_json(build, url)),
         "SourceChroot": _schema_of(present.source_chroot_json(build, url)),
-        "SourceBuildConfig": _schema_of(present.source_build_config_json(build)),
+        "SourceBuildConfig": _schema_of(present.source_build_config_json(build, SourceSettings())),
         "BuildChroot": _schema_of(present.build_chroot_json(build, build.status.chroots[0], url)),
         "Project": _schema_of(present_project.project_json(project, url)),
         "ProjectChroot": _schema_of(present_project.chroot_json(project, _PROJECT.chroots[0])),
-        "Package": _schema_of(package_json(Package("x"), project)),
+        "Package": _schema_of(package_json(Package("x"), project, SourceSettings())),
     }
 
 

@@ -11,15 +11,16 @@ from typing import Any
 
 from copr_operator.api.package import PackageSpec
 from copr_operator.api.sources import SourceSpec
+from copr_operator.core.config import SourceSettings
 from copr_operator.core.observed import ProjectView
 from copr_operator.core.selection import select
+from copr_operator.core.sources import api_source
 from copr_operator.frontend import build_forms
 from copr_operator.frontend.build_forms import BuildOptions
 from copr_operator.frontend.errors import form_error
 from copr_operator.frontend.fields import Fields
 from copr_operator.frontend.present import Json
 from copr_operator.frontend.present_project import number
-from copr_operator.frontend.present_source import source_dict
 from copr_operator.frontend.records import BuildRecord, PackageRecord
 
 
@@ -60,7 +61,14 @@ def packages_of(defined: Iterable[PackageRecord], builds: Sequence[BuildRecord])
     return found
 
 
-def package_json(package: Package, project: ProjectView, *, latest: bool = False, succeeded: bool = False) -> Json:
+def package_json(
+    package: Package,
+    project: ProjectView,
+    sources: SourceSettings,
+    *,
+    latest: bool = False,
+    succeeded: bool = False,
+) -> Json:
     """3.9. `latest`, `succeeded`: with the newest build, and with the newest that succeeded."""
     spec, source, main = project.spec, package.source, project.spec.name
     return {
@@ -69,7 +77,7 @@ def package_json(package: Package, project: ProjectView, *, latest: bool = False
         "projectname": spec.name,
         "ownername": spec.owner,
         "source_type": source.type if source is not None else "unset",
-        "source_dict": api_source(source) if source is not None else {},
+        "source_dict": _source_dict(source, sources) if source is not None else {},
         "auto_rebuild": package.spec.auto_rebuild if package.spec is not None else False,
         "builds": {
             "latest": _build(package.latest(main) if latest else None),
@@ -78,9 +86,9 @@ def package_json(package: Package, project: ProjectView, *, latest: bool = False
     }
 
 
-def api_source(source: SourceSpec) -> Json:
+def _source_dict(source: SourceSpec, sources: SourceSettings) -> Json:
     """Packages call the method of an SCM source otherwise than builds do (3.3)."""
-    shown = source_dict(source)
+    _, shown = api_source(source, sources)
     if "srpm_build_method" in shown:
         shown["source_build_method"] = shown.pop("srpm_build_method")
     return shown
@@ -94,7 +102,7 @@ def form_values(source: SourceSpec | None, kind: str) -> Mapping[str, Any]:
     """What an edit starts from: the fields of a request that would have made this source."""
     if source is None or source.type != kind:
         return {}
-    values = source_dict(source)
+    _, values = api_source(source, SourceSettings())
     if source.scm is not None:
         # What was found out from the URL was not said, and follows the URL when that changes.
         values["scm_type"] = source.scm.type

@@ -6,8 +6,9 @@ from typing import Any
 from copr_operator.api.build import ChrootStatus
 from copr_operator.api.common import TERMINAL
 from copr_operator.core import names
+from copr_operator.core.config import SourceSettings
 from copr_operator.core.observed import BuildView, parse_time
-from copr_operator.frontend.present_source import source_dict
+from copr_operator.core.sources import api_source
 
 Json = dict[str, Any]
 
@@ -91,12 +92,13 @@ def source_chroot_json(build: BuildView, results_url: str) -> Json:
     return {"state": current, "result_url": url}
 
 
-def source_build_config_json(build: BuildView) -> Json:
+def source_build_config_json(build: BuildView, sources: SourceSettings) -> Json:
     """3.3."""
     spec = build.spec
+    kind, values = api_source(spec.source, sources)
     return {
-        "source_type": spec.source.type,
-        "source_dict": source_dict(spec.source),
+        "source_type": kind,
+        "source_dict": values,
         "memory_limit": spec.memory_limit_mb,
         "timeout": spec.timeout,
         "is_background": spec.background,

@@ -22,6 +22,7 @@ class Services:
 
     def __init__(self, settings: FrontendSettings, kube: KubeClient, metrics: Metrics | None = None) -> None:
         self.settings = settings
+        self.sources = settings.sources
         self.kube = kube
         self.metrics = metrics or Metrics()
         self.cache = Cache(settings.results_url)

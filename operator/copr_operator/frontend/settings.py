@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from copr_operator.api.common import ObjectName
+from copr_operator.core.config import SourceSettings
+from copr_operator.core.distgits import parse_dist_gits
 
 MIB = 1024**2
 GIB = 1024**3
@@ -30,8 +32,8 @@ class FrontendSettings(BaseModel):
         "what a namespace's name can't hold and for the @ of a group. It must exist.",
     )
     dist_gits: str = Field(
-        "fedora centos",
-        description="Dist-gits that the controller knows, separated by blanks; the default comes first.",
+        "",
+        description="JSON list of dist-gits beside fedora and centos: as COPR_CONTROLLER_DIST_GITS.",
     )
     backend_url: Url = Field(description="Backend as the frontend reaches it, without a slash at the end.")
     results_url: Url = Field(description="Backend as people reach it, without a slash at the end.")
@@ -60,6 +62,17 @@ class FrontendSettings(BaseModel):
     def namespaces(self) -> tuple[str, ...]:
         """Namespaces with builds; empty: all."""
         return tuple(self.watch.split())
+
+    @field_validator("dist_gits")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        parse_dist_gits(text)
+        return text
+
+    @property
+    def sources(self) -> SourceSettings:
+        """What is known of the places that sources come from."""
+        return SourceSettings(dist_gits=parse_dist_gits(self.dist_gits))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **given: object) -> Self:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from copr_operator.api.project import ProjectSpec
+from copr_operator.core.config import SourceSettings
 from copr_operator.core.observed import ProjectView, build_view
 from copr_operator.frontend import present, present_project, repofile
 from copr_operator.frontend.errors import CoprError
@@ -129,7 +130,7 @@ def test_result_urls_are_copr_s() -> None:
          {"type": "svn", "clone_url": "https://x/svn/y", "committish": "", "subdirectory": "", "spec": "",
           "srpm_build_method": "rpkg"}),
         ({"type": "distgit", "distgit": {"package": "x", "committish": "f43"}},
-         {"package_name": "x", "distgit": "fedora", "committish": "f43"}),
+         {"clone_url": "https://src.fedoraproject.org/rpms/x.git", "distgit": "fedora", "committish": "f43"}),
         ({"type": "pypi", "pypi": {"name": "x", "pythonVersions": ["3.9"]}},
          {"pypi_package_name": "x", "pypi_package_version": "", "spec_generator": "pyp2spec", "spec_template": "",
           "python_versions": ["3.9"]}),
@@ -140,7 +141,7 @@ def test_result_urls_are_copr_s() -> None:
     ids=lambda value: value.get("type", "") if isinstance(value, dict) else "",
 )  # fmt: skip
 def test_sources_are_shown_in_copr_s_words(source: dict[str, Any], config: dict[str, Any]) -> None:
-    seen = present.source_build_config_json(build_view(build(source=source, timeout=7)))
+    seen = present.source_build_config_json(build_view(build(source=source, timeout=7)), SourceSettings())
     assert seen == {"source_type": source["type"], "source_dict": config, "memory_limit": 2048, "timeout": 7,
                     "is_background": False}  # fmt: skip
 
