@@ -18,13 +18,15 @@ _SOURCES = (
 
 PACKAGES: tuple[Case, ...] = (
     _package("the smallest"),
-    *(_package(f"{field} is missing", f"spec.{field}: Required value", **{field: None})
-      for field in ("owner", "project", "name")),
+    *(
+        Case("CoprPackage", f"{field} is missing", {field: None}, f"spec.{field}: Required value")
+        for field in ("owner", "project", "name")
+    ),
     *names("CoprPackage", "owner", "@", "@@x", "a+b"),
     *names("CoprPackage", "project", "@x", "a:b"),
     # A package may begin with an underscore or a plus.
     *(case for case in names("CoprPackage", "name", "@x", "a:b") if case.change["name"] != "_x"),
-    *(_package(f"name is {name!r}", name=name) for name in ("gcc-c++", "_x", "+x", "a" * 100)),
+    *(Case("CoprPackage", f"name is {name!r}", {"name": name}) for name in ("gcc-c++", "_x", "+x", "a" * 100)),
     _package("name is too long", "spec.name: Too long", name="a" * 101),
     *(replace(case, kind="CoprPackage") for case in _SOURCES),
     _package("all settings", autoRebuild=True, timeout=1, maxBuilds=0, chrootDenylist=["fedora-*", "a-1-x"]),
