@@ -90,8 +90,9 @@ def controller(
     from copr_operator import logs
     from copr_operator.controller.main import serve
     from copr_operator.controller.reconciler import current_id, current_key
-    from copr_operator.controller.settings import ControllerSettings, parse_dist_gits
+    from copr_operator.controller.settings import ControllerSettings
     from copr_operator.core.config import OperatorConfig, SourceSettings
+    from copr_operator.core.distgits import parse_dist_gits
     from copr_operator.core.egress import check_rules
     from copr_operator.core.wire import EgressRules
 
@@ -147,6 +148,61 @@ def backend(root: Path | None, port: int | None, log_level: str, log_format: str
 
     logs.configure(log_level, log_format)
     run(BackendSettings.from_environment(root=root, port=port))
+
+
+@main.command()
+@click.option("--namespace", default=None, help="The installation's own namespace (CoprChroots, API tokens).")
+@click.option("--backend-url", default=None, help="Backend as the frontend reaches it.")
+@click.option("--results-url", default=None, help="Backend as people reach it.")
+@click.option("--port", type=int, default=None, help="Port to listen on.")
+@click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
+@_LOG_OPTIONS[0]
+@_LOG_OPTIONS[1]
+def frontend(
+    namespace: str | None,
+    backend_url: str | None,
+    results_url: str | None,
+    port: int | None,
+    kubeconfig: str | None,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Serve Copr's API v3 for copr-cli. All its settings: COPR_FRONTEND_<SETTING> (docs/api.md)."""
+    from copr_operator import logs
+    from copr_operator.frontend.main import run
+    from copr_operator.frontend.settings import FrontendSettings
+
+    logs.configure(log_level, log_format)
+    settings = FrontendSettings.from_environment(
+        namespace=namespace, backend_url=backend_url, results_url=results_url, port=port
+    )
+    run(settings, kubeconfig)
+
+
+@main.group()
+def token() -> None:
+    """Tokens for copr-cli."""
+
+
+@token.command("create")
+@click.argument("user")
+@click.option("--namespace", "-n", default="copr-operator", help="The installation's own namespace.")
+@click.option("--group", "groups", multiple=True, help="Group whose projects are the user's too; repeatable.")
+@click.option("--admin", is_flag=True, help="May do everything in every project.")
+@click.option("--days", default=180, help="Life of the token.")
+@click.option("--url", default="http://localhost:8080", help="Frontend as the user reaches it.")
+@click.option("--kubeconfig", default=None, help="Default: $KUBECONFIG or your own.")
+def create_token(
+    user: str, namespace: str, groups: tuple[str, ...], admin: bool, days: int, url: str, kubeconfig: str | None
+) -> None:
+    """Make a token and print the user's ~/.config/copr. The token is shown once: only a hash of it is kept."""
+    from copr_operator.frontend.token_create import TokenError, create
+
+    try:
+        text = asyncio.run(create(user, namespace, groups, admin=admin, days=days, url=url, kubeconfig=kubeconfig))
+    except TokenError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(text)
 
 
 @main.command()

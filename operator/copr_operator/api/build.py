@@ -13,6 +13,7 @@ from copr_operator.api.common import (
     Conditions,
     ObjectName,
     Owner,
+    PackageName,
     Phase,
     ProjectName,
     Sha256,
@@ -60,6 +61,9 @@ class BuildSpec(ApiModel):
     )
     with_build: ObjectName | None = Field(
         None, description="Name of a CoprBuild in this namespace whose batch this build joins."
+    )
+    package_name: PackageName | None = Field(
+        None, description="Name of the package, when it is known before. The SRPM's own name is what counts in the end."
     )
     submitter: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[!-~]+$")] | None = Field(
         None, description="Who submitted the build, as shown to others."

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from copr_operator.controller.settings import parse_dist_gits
 from copr_operator.core.config import DIST_GITS, DistGit
+from copr_operator.core.distgits import parse_dist_gits
 from copr_operator.core.egress import check_rules
 from copr_operator.core.wire import EgressRules
 
