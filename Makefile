@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages setup demo test test-e2e test-fast lint generate lock bench cluster down kubeconfig urls
+.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate lock bench bench-quick cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,15 +30,26 @@ demo: setup debian-packages ## Start a cluster, install the operator, build two 
 	@$(PYTHON) -m tests.demo
 
 # The real clients that read our repositories, and what makes the images. Only where something is missing.
-PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl
+PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl git svnserve sshd shellcheck
 debian-packages:
 	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$${missing:-}" ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl >/dev/null; \
+			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl git subversion openssh-server \
+			python3-rpm python3-venv shellcheck >/dev/null; \
 	fi
 
-test: setup debian-packages lint ## Everything: lint, unit, chart, model, integration against a real API server, builds on a real node
+# What the source image has from PyPI, with the system's Python and its rpm module, for tests of the source step.
+.tools/source/.ready: images/source/requirements.txt
+	@rm -rf .tools/source
+	@/usr/bin/python3 -m venv --system-site-packages .tools/source
+	@.tools/source/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement images/source/requirements.txt
+	@touch $@
+
+source-tools: debian-packages .tools/source/.ready
+
+test: setup debian-packages source-tools lint ## Everything: lint, unit, chart, model, integration against a real API server, builds on a real node
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/chart
 	@$(PYTEST) tests/model
@@ -48,9 +59,18 @@ test: setup debian-packages lint ## Everything: lint, unit, chart, model, integr
 test-e2e: setup debian-packages ## Builds on a real node, the demo's among them
 	@$(PYTEST) tests/e2e
 
+test-internet: setup source-tools ## The real package index (needs the internet)
+	@$(PYTEST) tests/internet
+
 test-fast: setup lint ## What needs no cluster
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/model
+
+bench: setup debian-packages ## The operator beside bare Jobs and a minimal controller; draws docs/performance.md's pictures
+	@$(PYTHON) -m tests.bench --draw
+
+bench-quick: setup debian-packages ## The same table with smaller numbers, in under five minutes
+	@$(PYTHON) -m tests.bench --quick
 
 lint: setup ## ruff, mypy, import-linter, generated files
 	@.venv/bin/ruff check --quiet .
@@ -64,9 +84,10 @@ generate: setup ## Write the CRDs, the chart's schema and the tables of the docs
 	@$(PYTHON) -m tests.support.reference
 
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
-lock: | $(UV) ## Renew both lock files within pyproject.toml's bounds: the developers', and the operator image's part of it
+lock: | $(UV) ## Renew the lock files: the developers', what of it the operator image has, the source image's
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) --constraint requirements.lock pyproject.toml --output-file images/operator/requirements.lock
+	@$(COMPILE) --python-version 3.11 images/source/requirements.in --output-file images/source/requirements.txt
 
 cluster: setup ## Start the local node cluster
 	@$(CLUSTER) up --profile node

@@ -5,6 +5,10 @@ set -eu
 
 # libglib2.0-0: createrepo_c's wheel brings the rest of its libraries along, but not this one.
 packages='ca-certificates libglib2.0-0'
+if [ "$1" = run ]; then
+    # The agent `fetch` clones repositories.
+    packages="$packages git openssh-client subversion"
+fi
 if ! command -v python3 >/dev/null; then
     case $1 in
         run) packages="$packages python3" ;;

@@ -47,6 +47,14 @@ def main() -> None:
 @click.option("--image-pull-policy", default="IfNotPresent", help="imagePullPolicy of build pods.")
 @click.option("--source-cpu-request", default="250m", help="CPU request of the source container.")
 @click.option("--build-pods", default="{}", help="JSON: what is added to every build pod; see docs/install.md.")
+@click.option("--source-allow", multiple=True, help="Host, *.DOMAIN or network that sources may come from; repeatable.")
+@click.option("--source-deny", multiple=True, help="Public network that sources may not come from; repeatable.")
+@click.option(
+    "--source-ca-config-map", default=None, help="ConfigMap with ca.crt in each build namespace, for sources."
+)
+@click.option("--dist-gits", default="", help="JSON list of dist-gits: name, cloneURL, lookasideURL, namespace.")
+@click.option("--pypi-url", default="https://pypi.org/pypi", help="JSON API of the Python package index.")
+@click.option("--gem-source", default="https://rubygems.org/", help="Gem source.")
 @click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
 @click.option("--workers", default=16, help="Objects reconciled at the same time.")
 @click.option("--resync-seconds", default=600.0, help="Seconds between two full LISTs.")
@@ -67,6 +75,12 @@ def controller(
     image_pull_policy: str,
     source_cpu_request: str,
     build_pods: str,
+    source_allow: tuple[str, ...],
+    source_deny: tuple[str, ...],
+    source_ca_config_map: str | None,
+    dist_gits: str,
+    pypi_url: str,
+    gem_source: str,
     kubeconfig: str | None,
     workers: int,
     resync_seconds: float,
@@ -79,12 +93,20 @@ def controller(
     from copr_operator.controller.main import serve
     from copr_operator.controller.reconciler import current_id, current_key
     from copr_operator.controller.settings import ControllerSettings
-    from copr_operator.core.config import BuildPods, OperatorConfig
+    from copr_operator.core.config import BuildPods, OperatorConfig, SourceSettings
+    from copr_operator.core.distgits import parse_dist_gits
+    from copr_operator.core.egress import check_rules
+    from copr_operator.core.wire import EgressRules
 
     try:
         added = BuildPods.model_validate_json(build_pods)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--build-pods") from error
+    try:
+        check_rules(EgressRules(allow=source_allow, deny=source_deny))
+        instances = parse_dist_gits(dist_gits)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     logs.configure(log_level, log_format, {"key": current_key, "build": current_id})
     operator = OperatorConfig(
         namespace=namespace,
@@ -96,6 +118,14 @@ def controller(
         backend_ca_config_map=backend_ca_config_map,
         source_cpu_request=source_cpu_request,
         build_pods=added,
+        sources=SourceSettings(
+            dist_gits=instances,
+            pypi_url=pypi_url,
+            gem_source=gem_source,
+            egress_allow=source_allow,
+            egress_deny=source_deny,
+            ca_config_map=source_ca_config_map,
+        ),
     )
     settings = ControllerSettings(
         operator=operator,
@@ -125,6 +155,61 @@ def backend(root: Path | None, port: int | None, log_level: str, log_format: str
 
     logs.configure(log_level, log_format)
     run(BackendSettings.from_environment(root=root, port=port))
+
+
+@main.command()
+@click.option("--namespace", default=None, help="The installation's own namespace (CoprChroots, API tokens).")
+@click.option("--backend-url", default=None, help="Backend as the frontend reaches it.")
+@click.option("--results-url", default=None, help="Backend as people reach it.")
+@click.option("--port", type=int, default=None, help="Port to listen on.")
+@click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
+@_LOG_OPTIONS[0]
+@_LOG_OPTIONS[1]
+def frontend(
+    namespace: str | None,
+    backend_url: str | None,
+    results_url: str | None,
+    port: int | None,
+    kubeconfig: str | None,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Serve Copr's API v3 for copr-cli. All its settings: COPR_FRONTEND_<SETTING> (docs/api.md)."""
+    from copr_operator import logs
+    from copr_operator.frontend.main import run
+    from copr_operator.frontend.settings import FrontendSettings
+
+    logs.configure(log_level, log_format)
+    settings = FrontendSettings.from_environment(
+        namespace=namespace, backend_url=backend_url, results_url=results_url, port=port
+    )
+    run(settings, kubeconfig)
+
+
+@main.group()
+def token() -> None:
+    """Tokens for copr-cli."""
+
+
+@token.command("create")
+@click.argument("user")
+@click.option("--namespace", "-n", default="copr-operator", help="The installation's own namespace.")
+@click.option("--group", "groups", multiple=True, help="Group whose projects are the user's too; repeatable.")
+@click.option("--admin", is_flag=True, help="May do everything in every project.")
+@click.option("--days", default=180, help="Life of the token.")
+@click.option("--url", default="http://localhost:8080", help="Frontend as the user reaches it.")
+@click.option("--kubeconfig", default=None, help="Default: $KUBECONFIG or your own.")
+def create_token(
+    user: str, namespace: str, groups: tuple[str, ...], admin: bool, days: int, url: str, kubeconfig: str | None
+) -> None:
+    """Make a token and print the user's ~/.config/copr. The token is shown once: only a hash of it is kept."""
+    from copr_operator.frontend.token_create import TokenError, create
+
+    try:
+        text = asyncio.run(create(user, namespace, groups, admin=admin, days=days, url=url, kubeconfig=kubeconfig))
+    except TokenError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(text)
 
 
 @main.command()
@@ -171,22 +256,30 @@ def drain(namespace: str, deployment: str, watched: tuple[str, ...], patience: f
 @main.command(hidden=True)
 @click.option("--namespace", required=True, help="Where the build is made.")
 @click.option("--chroot", required=True, help="Chroot to build in.")
-@click.option("--host", required=True, help="This pod's address.")
-@click.option("--results-url", required=True, help="Backend as this pod reaches it.")
+@click.option("--backend-url", required=True, help="Backend as this pod reaches it.")
+@click.option(
+    "--backend-token-file",
+    type=click.Path(path_type=Path),
+    default=Path("/var/run/secrets/copr-backend/token"),
+    help="Token for the backend.",
+)
 @click.option("--limit", default=300.0, help="Seconds that the build may take.")
 @click.option("--kubeconfig", default=None, help="Outside a cluster: the kubeconfig; default: $KUBECONFIG.")
-def smoke_test(namespace: str, chroot: str, host: str, results_url: str, limit: float, kubeconfig: str | None) -> None:
+def smoke_test(
+    namespace: str, chroot: str, backend_url: str, backend_token_file: Path, limit: float, kubeconfig: str | None
+) -> None:
     """Build one tiny package: `helm test`."""
     from copr_operator.chart.smoke import SmokeError, smoke
     from copr_operator.kube.client import KubeClient
 
     async def built() -> str:
+        token = backend_token_file.read_text().strip()
         async with await KubeClient.from_environment(kubeconfig=kubeconfig) as kube:
-            return await smoke(kube, namespace, chroot, host, results_url, limit)
+            return await smoke(kube, namespace, chroot, backend_url, token, limit)
 
     try:
         click.echo(f"built; the repository is {asyncio.run(built())}")
-    except SmokeError as error:
+    except (SmokeError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 

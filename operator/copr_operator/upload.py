@@ -4,7 +4,7 @@ The token is made for the backend alone (its audience): the user's own credentia
 """
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import aiohttp
@@ -23,21 +23,29 @@ async def send(
 ) -> dict[str, Any]:
     """Returns the backend's answer: `ref`, `sha256` and `size`."""
     token = await _token(namespace, service_account, kubeconfig)
+    try:
+        with file.open("rb") as data:
+            return await post(data, file.name, namespace, backend_url, token)
+    except OSError as error:
+        raise UploadError(f"{file} can't be read: {error}") from error
+
+
+async def post(data: IO[bytes] | bytes, name: str, namespace: str, backend_url: str, token: str) -> dict[str, Any]:
+    """Sends a file called `name` with a token for the backend; returns as `send` does. Raises UploadError."""
     url = f"{backend_url.rstrip('/')}/uploads"
-    params = {"namespace": namespace, "filename": file.name}
+    params = {"namespace": namespace, "filename": name}
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
     timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=300)
     try:
-        with file.open("rb") as data:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(url, params=params, data=data, headers=headers) as response,
-            ):
-                answer: dict[str, Any] = await response.json(content_type=None)
-    except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(url, params=params, data=data, headers=headers) as response,
+        ):
+            answer: dict[str, Any] = await response.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise UploadError(f"the backend at {backend_url} can't be reached: {error or type(error).__name__}") from error
     if response.status >= 400:
-        raise UploadError(f"the backend refused {file.name}: {answer.get('error', response.status)}")
+        raise UploadError(f"the backend refused {name}: {answer.get('error', response.status)}")
     return answer
 
 

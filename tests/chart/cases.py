@@ -1,5 +1,6 @@
 """Every value of the chart: what it is set to, where that shows, and what shows there."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from tests.chart.objects import Objects
 Find = Callable[[Objects], Any]
 DIGEST = "sha256:" + "a" * 64
 CHROOT = {"name": "debian-12-x86_64", "image": "chroot:1", "arch": "x86_64"}
+DIST_GIT = {"name": "own", "cloneURL": "https://g.example/{package}", "lookasideURL": "https://f.example/{filename}"}
 TOLERATIONS = [{"key": "pool", "operator": "Exists"}]
 AFFINITY: dict[str, Any] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
 SPREAD = [{"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
@@ -255,7 +257,14 @@ CASES: tuple[Case, ...] = (
     case("buildPods.env", {"http_proxy": "own"}, build_pods("env"),
          {"http_proxy": "own", "HTTP_PROXY": "http://p:1", "no_proxy": "localhost,127.0.0.1,.svc,.cluster.local",
           "NO_PROXY": "localhost,127.0.0.1,.svc,.cluster.local"}, proxy__http="http://p:1"),
-    case("buildPods.caConfigMap", "ca", build_pods("caConfigMap")),
+    case("sources.allow", ["10.0.0.0/8", "a.example"], controller("SOURCE_ALLOW"), "10.0.0.0/8 a.example"),
+    case("sources.deny", ["192.0.2.0/24"], controller("SOURCE_DENY"), "192.0.2.0/24"),
+    case("sources.caConfigMap", "ca", controller("SOURCE_CA_CONFIG_MAP")),
+    case("sources.distGits", [DIST_GIT], lambda o: json.loads(o.settings("controller")["COPR_CONTROLLER_DIST_GITS"])),
+    case("sources.distGits", [DIST_GIT], lambda o: json.loads(o.settings("frontend")["COPR_FRONTEND_DIST_GITS"])),
+    case("sources.pypiURL", "https://p.example/pypi", controller("PYPI_URL")),
+    case("sources.gemSource", "https://g.example/", controller("GEM_SOURCE")),
+    case("frontend.settings", {"maxUploads": 4}, lambda o: o.settings("frontend")["COPR_FRONTEND_MAX_UPLOADS"], "4"),
     case("chroots", [CHROOT], lambda o: o.find("CoprChroot", "debian-12-x86-64")["spec"], CHROOT),
     case("demo.enabled", True, part(project, "spec", "chroots"), [{"name": CHROOT["name"]}], chroots=[CHROOT]),
     case("demo.namespace", "n", part(project, "metadata", "namespace"), demo__enabled=True),

@@ -13,7 +13,7 @@ from copr_operator.api.crd import KINDS, definition
 from tests.chart.objects import rendered
 from tests.cluster import api as clusters
 from tests.support import chart_values
-from tests.support.chart import CHART, HAS_FRONTEND, NAMESPACE, helm
+from tests.support.chart import CHART, NAMESPACE, helm
 from tests.support.installation import REPOSITORY
 from tests.support.reference import chart_files
 
@@ -39,7 +39,7 @@ def test_the_chart_has_the_version_of_the_operator_and_names_every_kind() -> Non
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     annotations = chart["annotations"]
     listed = {crd["kind"] for crd in yaml.safe_load(annotations["artifacthub.io/crds"])}
-    assert listed >= {kind.kind for kind in KINDS if kind.kind != "CoprPackage"}
+    assert listed >= {kind.kind for kind in KINDS}
     images = {image["image"] for image in yaml.safe_load(annotations["artifacthub.io/images"])}
     assert images == {f"copr-operator/{name}:{__version__}" for name in ("operator", "source")}
 
@@ -96,7 +96,7 @@ def test_the_default_is_what_kustomize_makes() -> None:
     """But for: the Namespace (helm's --create-namespace), labels and annotations of the objects (helm's own, no hash in
     a ConfigMap's name but its checksum on the pod), what is the default anyway, the roles that are added to Kubernetes'
     own, and the drain before an uninstall."""
-    chart = dict(comparable(rendered({"frontend.enabled": HAS_FRONTEND}).all))
+    chart = dict(comparable(rendered().all))
     base = dict(comparable(kustomized()))
     assert chart.keys() == base.keys()
     for key, one in base.items():

@@ -28,10 +28,7 @@ def test_a_value_shows_where_it_should_and_only_then(case: Case) -> None:
 
 
 def test_every_value_has_a_case() -> None:
-    given_by_the_frontend = {"frontend.settings"} if not chart_values.schema()["$defs"]["frontendSettings"][
-        "properties"
-    ] else set()  # fmt: skip
-    assert {value.path for value in chart_values.values()} - {case.path for case in CASES} == given_by_the_frontend
+    assert {value.path for value in chart_values.values()} == {case.path for case in CASES}
 
 
 def test_every_setting_of_the_backend_can_be_given_and_is_read_as_it_was_given() -> None:

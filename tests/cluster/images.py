@@ -61,7 +61,9 @@ IMAGES = {
         inputs=("images/operator", "operator", "pyproject.toml", "README.md", "LICENSE"),
         needs_https=True,
     ),
-    "source": Image("source", "bookworm", "images/source/Containerfile", "images/source", ("images/source",)),
+    "source": Image(
+        "source", "bookworm", "images/source/Containerfile", "images/source", ("images/source",), needs_https=True
+    ),
     "debian-12": Image(
         "chroot-debian-12", "bookworm", "images/chroot/Containerfile", "images/chroot", ("images/chroot",)
     ),

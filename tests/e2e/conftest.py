@@ -1,6 +1,7 @@
 """The operator of this working tree on the node cluster, and the builds of packages.py, all under way at once."""
 
 import gzip
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import images
-from tests.e2e.packages import BARE_CHROOT, scenarios
+from tests.e2e.packages import BARE_CHROOT, Scenario, scenarios
 from tests.support.installation import NAMESPACE as OPERATOR_NAMESPACE
 from tests.support.installation import Installation, install
 from tests.support.sources import SourceServer, serve_sources
@@ -115,3 +116,17 @@ def builds(project: Builds, sources: SourceServer) -> Builds:
         link = {"type": "link", "link": {"url": f"{sources.url}/{scenario.name}.spec"}}
         project.submit(scenario.name, link, **scenario.options)
     return project
+
+
+@pytest.fixture(scope="session")
+def srpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source RPM made on this machine."""
+    top = tmp_path_factory.mktemp("rpmbuild")
+    spec = top / "sent.spec"
+    spec.write_text(Scenario("sent").spec)
+    subprocess.run(
+        ["rpmbuild", "-bs", "--define", f"_topdir {top}", "--define", f"_dbpath {top}/db", spec],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (made,) = (top / "SRPMS").glob("*.src.rpm")
+    return made

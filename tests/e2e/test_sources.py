@@ -5,27 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.e2e.conftest import CHROOT, NAMESPACE, Builds
-from tests.e2e.packages import Scenario
 from tests.support.installation import REPOSITORY
 from tests.support.sources import SourceServer
-
-
-@pytest.fixture(scope="session")
-def srpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A source RPM made on this machine."""
-    top = tmp_path_factory.mktemp("rpmbuild")
-    spec = top / "sent.spec"
-    spec.write_text(Scenario("sent").spec)
-    subprocess.run(
-        ["rpmbuild", "-bs", "--define", f"_topdir {top}", "--define", f"_dbpath {top}/db", spec],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    (made,) = (top / "SRPMS").glob("*.src.rpm")
-    return made
 
 
 def test_an_uploaded_source_rpm_is_built_and_published(project: Builds, srpm: Path) -> None:

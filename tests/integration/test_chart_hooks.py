@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -105,13 +106,20 @@ async def test_the_drain_lets_go_of_nothing_while_the_controller_could_take_it_b
 
 @contextlib.asynccontextmanager
 async def results(text: str, status: int = 200) -> AsyncIterator[str]:
-    """A server that has `text` as the metadata of every repository."""
+    """A backend that takes an upload and has `text` as the metadata of every repository."""
+
+    async def take(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "Bearer the-token"
+        assert request.query["filename"] == f"{NAME}.spec"
+        sha256 = hashlib.sha256(await request.read()).hexdigest()
+        return web.json_response({"ref": f"a/{NAME}.spec", "sha256": sha256, "size": 1})
 
     async def answer(request: web.Request) -> web.Response:
         assert request.path == f"/results/{OWNER}/{NAME}/{CHROOTS[0]}/repodata/repomd.xml"
         return web.Response(text=text, status=status)
 
     app = web.Application()
+    app.router.add_post("/uploads", take)
     app.router.add_get("/{tail:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
     await runner.setup()
@@ -131,7 +139,7 @@ async def left(here: World) -> list[Any]:
 async def test_the_smoke_test_builds_looks_at_the_repository_and_leaves_nothing(here: World) -> None:
     await here.create_chroots()
     async with here.controller(), results('<data type="primary">') as url:
-        repository = await smoke(here.kube, here.namespace, CHROOTS[0], "127.0.0.1", url, 30)
+        repository = await smoke(here.kube, here.namespace, CHROOTS[0], url, "the-token", 30)
     assert repository == f"{url}results/{OWNER}/{NAME}/{CHROOTS[0]}"
     assert await left(here) == []
 
@@ -140,7 +148,7 @@ async def test_the_smoke_test_fails_when_the_repository_has_no_metadata(here: Wo
     await here.create_chroots()
     async with here.controller(), results("nothing here", 404) as url:
         with pytest.raises(SmokeError, match="is no repository metadata: 404"):
-            await smoke(here.kube, here.namespace, CHROOTS[0], "127.0.0.1", url, 30)
+            await smoke(here.kube, here.namespace, CHROOTS[0], url, "the-token", 30)
     assert await left(here) == []
 
 
@@ -149,11 +157,17 @@ async def test_the_smoke_test_fails_with_the_words_of_the_failure(here: World) -
     here.kubelet.behaviour = fail_build
     async with here.controller(), results("") as url:
         with pytest.raises(SmokeError, match="the build failed: BuildFailed"):
-            await smoke(here.kube, here.namespace, CHROOTS[0], "127.0.0.1", url, 30)
+            await smoke(here.kube, here.namespace, CHROOTS[0], url, "the-token", 30)
     assert await left(here) == []
 
 
 async def test_the_smoke_test_says_that_nobody_looked_at_its_build(here: World) -> None:
-    with pytest.raises(SmokeError, match="not looked at by any controller"):
-        await smoke(here.kube, here.namespace, CHROOTS[0], "127.0.0.1", "http://127.0.0.1:1", 0)
+    async with results("") as url:
+        with pytest.raises(SmokeError, match="not looked at by any controller"):
+            await smoke(here.kube, here.namespace, CHROOTS[0], url, "the-token", 0)
     assert await left(here) == []
+
+
+async def test_the_smoke_test_says_that_it_does_not_reach_the_backend(here: World) -> None:
+    with pytest.raises(SmokeError, match="can't be reached"):
+        await smoke(here.kube, here.namespace, CHROOTS[0], "http://127.0.0.1:1", "the-token", 5)

@@ -52,11 +52,13 @@ class Call:
 class Stream:
     """A watch with selectors: events in order, unless the test loses, repeats or reorders them."""
 
-    def __init__(self, api: ApiServer, plural: str, **params: str) -> None:
+    def __init__(self, api: ApiServer, plural: str, *, since: int | None = None, **params: str) -> None:
+        """`since`: resource version after which it begins; None: now."""
         self._api = api
         self._plural = plural
         self._wanted = selected(plural, params)
-        self._begin = self._position = len(api.changes)
+        self._begin = len(api.changes) if since is None else sum(change.version <= since for change in api.changes)
+        self._position = self._begin
         self._listed: deque[Event] = deque()
 
     def take(self, count: int | None = None) -> list[Event]:
@@ -120,7 +122,10 @@ class ModelKube(KubeClient):
     async def watch(
         self, path: str, params: Params, *, accept: str = "", idle_timeout: float = 0
     ) -> AsyncIterator[dict[str, Any]]:
-        self._life.ended = Stream(self._life.api, "coprbuilds", fieldSelector=params["fieldSelector"])
+        since = int(params["resourceVersion"])
+        self._life.ended = Stream(
+            self._life.api, "coprbuilds", since=since, fieldSelector=params["fieldSelector"]
+        )  # fmt: skip
         while True:
             kind, obj = await self._life.next_ended()
             yield {"type": kind, "object": {"metadata": obj["metadata"]}}
@@ -147,9 +152,10 @@ class Life:
         client = ModelBackendClient(backend, self.park)
         self.executor = Executor(kube, client, self.store, CONFIG)
         ids = IdAllocator(kube, CONFIG.namespace, client.highest_id)
+        self._events = EventPoster(kube)
         self._reconciler = Reconciler(
-            kube, self.store, self.executor, ids, EventPoster(kube), METRICS, CONFIG, self.queue.add
-        )
+            kube, self.store, self.executor, ids, self._events, METRICS, CONFIG, self.queue.add
+        )  # fmt: skip
         self._feeder = Feeder(self.store)
         self._sync = Synchronizer(kube, self.store, self._feeder, self.queue.add, (), CONFIG.namespace, lambda _: None)
         self._feeds: dict[str, Callable[[str | None, Obj], None]] = {
@@ -180,6 +186,7 @@ class Life:
                 continue
         for _ in range(WORKERS):
             self.loop.spawn(self._work())
+        self.loop.spawn(self._events.run())
         self.loop.spawn(self._sync.watch_ended())
 
     async def _work(self) -> None:

@@ -39,8 +39,13 @@ class ApiProxy:
     rewrite: Callable[[bytes], bytes] = bytes
     """What the API server gets instead of a request's body."""
     url: str = ""
+    listed_bytes: int = 0
+    """Bytes of the answers to reads that are not watches."""
     dead: bool = False
     """A dead proxy answers nothing: for its client the API server, for the API server its client, is gone."""
+
+    _streams: set["asyncio.Task[object]"] = field(default_factory=set)
+    """Handlers whose client may be gone: nothing else would end them while the API server is silent."""
 
     def count(self, resource: str, method: str | None = None) -> int:
         return sum(w.resource == resource and method in (None, w.method) and w.status < 400 for w in self.writes)
@@ -66,12 +71,15 @@ class ApiProxy:
             try:
                 yield self
             finally:
+                for stream in list(self._streams):
+                    stream.cancel()
                 await runner.cleanup()
 
     async def _forward(
         self, session: aiohttp.ClientSession, server: str, headers: dict[str, str], request: web.Request
     ) -> web.StreamResponse:
         sent = {k: v for k, v in request.headers.items() if k.lower() in ("accept", "content-type")} | headers
+        sent["Accept-Encoding"] = "identity"  # bodies are passed on as they come, without their encoding
         if self.dead:
             return _hang_up(request)
         body = self.rewrite(await request.read())
@@ -90,11 +98,16 @@ class ApiProxy:
                     return _hang_up(request)
                 return web.Response(status=answer.status, body=data, headers=plain)
             response = web.StreamResponse(status=answer.status, headers=plain)
-            await response.prepare(request)
+            task = asyncio.current_task()
+            assert task is not None
+            self._streams.add(task)
+            task.add_done_callback(self._streams.discard)
             with contextlib.suppress(ConnectionError, aiohttp.ClientError, asyncio.CancelledError):
+                await response.prepare(request)
                 async for chunk in answer.content.iter_any():
                     if self.dead:
                         return response
+                    self.listed_bytes += 0 if "watch" in request.query else len(chunk)
                     await response.write(chunk)
             with contextlib.suppress(ConnectionError, RuntimeError):
                 await response.write_eof()

@@ -116,7 +116,8 @@ def job(step: str, attempt: int = 1, state: str = "active", **changes: Any) -> J
 
 def container(state: str = "terminated", code: int | None = 0, message: str = "", **changes: Any) -> ContainerView:
     if state != "terminated":
-        return ContainerView(state=state, started=T0 if state == "running" else None, **changes)  # type: ignore[arg-type]
+        changes = {"started": T0 if state == "running" else None, **changes}
+        return ContainerView(state=state, **changes)  # type: ignore[arg-type]
     values: dict[str, Any] = {"exit_code": code, "message": message, "started": T0, "finished": at(60)}
     return ContainerView(state="terminated", **{**values, **changes})
 

@@ -19,7 +19,6 @@ from tests.support.installation import CHROOTS, NODE_PORT, REPOSITORY, STORE_UID
 CHART = REPOSITORY / "helm/copr-operator"
 RELEASE = "copr-operator"
 NAMESPACE = "copr-operator"
-HAS_FRONTEND = (REPOSITORY / "operator/copr_operator/frontend").is_dir()
 VOLUME = "copr-operator-chart-results"
 
 
@@ -83,7 +82,8 @@ class Release:
                 "service": {"type": "NodePort", "nodePort": NODE_PORT},
                 "settings": {"removalGrace": 5, "sweepInterval": 1},
             },
-            "frontend": {"enabled": HAS_FRONTEND, "replicas": 1},
+            "frontend": {"replicas": 1},
+            "sources": {"allow": [self.cluster.node_address]},
             "chroots": [
                 {"name": name, "image": references[image], "arch": "x86_64"} for name, image in CHROOTS.items()
             ],
@@ -142,7 +142,7 @@ def remove_objects(cluster: clusters.Cluster) -> None:
     """Leaves a node cluster without anything of ours, however the operator came there and whether or not it runs."""
     if cluster.provider is clusters.Provider.GIVEN:
         raise InstallError("the operator of a cluster that was given is not ours to remove")
-    for kind in ("coprbuilds", "coprprojects", "coprchroots"):
+    for kind in ("coprbuilds", "coprpackages", "coprprojects", "coprchroots"):
         resource = f"{kind}.copr-operator.dev"
         known = kubectl(cluster, "get", "crd", resource, "--ignore-not-found", "-o", "name")
         if not known.strip():

@@ -5,7 +5,6 @@ enough, `# @schema {...}`: JSON schema that is put over what the default gives. 
 group of values; strict, so that helm refuses what is spelled wrong.
 """
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +17,15 @@ from pydantic import BaseModel
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.crd import structural
 from copr_operator.backend.settings import BackendSettings
+from copr_operator.frontend.settings import FrontendSettings
 
 CHART = Path(__file__).resolve().parents[2] / "helm/copr-operator"
 TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "NoneType": "null", "list": "array"}
 OWNED = frozenset({"root", "host", "port", "tls_cert", "tls_key", "controller", "audience", "scratch", "spool"})
 """Settings of backend and frontend that the chart decides itself."""
 FRONTEND_OWNED = OWNED | {
-    "namespace", "watch", "backend_url", "results_url", "frontend_url", "backend_token_file", "backend_ca_file",
+    "namespace", "watch", "dist_gits", "backend_url", "results_url", "frontend_url", "backend_token_file",
+    "backend_ca_file",
 }  # fmt: skip
 
 _OBJECT = {"type": "object"}
@@ -139,6 +140,13 @@ def _definitions() -> dict[str, Any]:
         "description": {"type": "string"},
         "preemptionPolicy": {"enum": ["PreemptLowerPriority", "Never"]},
     }
+    text = {"type": "string", "minLength": 1}
+    dist_git = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name", "cloneURL", "lookasideURL"],
+        "properties": {"name": text, "cloneURL": text, "lookasideURL": text, "namespace": text},
+    }
     return {
         "object": _OBJECT,
         "objects": {"type": "array", "items": _OBJECT},
@@ -156,6 +164,7 @@ def _definitions() -> dict[str, Any]:
         "url": {"type": "string", "pattern": "^(https?://[!-~]*[^/])?$"},
         "tolerations": {"type": "array", "items": toleration},
         "resources": {"type": "object", "additionalProperties": False, "properties": resources},
+        "distGits": {"type": "array", "items": dist_git},
         "chroots": {"type": "array", "items": chroot},
         "priorityClasses": {
             "type": "array",
@@ -171,16 +180,8 @@ def _definitions() -> dict[str, Any]:
             "items": {"type": ["object", "string"], "required": ["apiVersion", "kind", "metadata"]},
         },
         "backendSettings": settings_schema(BackendSettings, OWNED),
-        "frontendSettings": _frontend_settings(),
+        "frontendSettings": settings_schema(FrontendSettings, FRONTEND_OWNED),
     }
-
-
-def _frontend_settings() -> dict[str, Any]:
-    name = "copr_operator.frontend"  # arrives with its branch; then: a plain import above
-    if importlib.util.find_spec(name) is None:
-        return _group()
-    settings: type[BaseModel] = importlib.import_module(f"{name}.settings").FrontendSettings
-    return settings_schema(settings, FRONTEND_OWNED)
 
 
 def settings_schema(model: type[BaseModel], owned: frozenset[str]) -> dict[str, Any]:

@@ -21,6 +21,9 @@ CHROOTS = {"debian-12-x86_64": "debian-12", "debian-13-x86_64": "debian-13"}
 STORE_UID = 65532
 """User of the backend's pod; a hostPath volume is not given to it by the kubelet."""
 NODE_PORT = 30080
+FRONTEND_PORT = 30081
+SOURCE_PORT, INDEX_PORT, SVN_PORT = 17980, 17981, 17982
+"""Where tests that need them start their servers of sources, on the node's address."""
 
 Report = Callable[[str], None]
 
@@ -39,6 +42,11 @@ class Installation:
     def results_url(self) -> str:
         """The backend as this machine reaches it."""
         return f"http://{self.cluster.node_address}:{NODE_PORT}"
+
+    @property
+    def frontend_url(self) -> str:
+        """Copr's API as this machine reaches it."""
+        return f"http://{self.cluster.node_address}:{FRONTEND_PORT}"
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Output of kubectl against the cluster. Raises InstallError with its words when it fails."""
@@ -79,7 +87,9 @@ def install(report: Report = print) -> Installation:
     installation.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(REPOSITORY / "crds"))
     installation.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_crd_names())
     installation.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(overlay))
-    for workload in ("statefulset/copr-operator-backend", "deployment/copr-operator-controller"):
+    for workload in (
+        "statefulset/copr-operator-backend", "deployment/copr-operator-controller", "deployment/copr-operator-frontend",
+    ):  # fmt: skip
         installation.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=60s")
     return installation
 
@@ -113,6 +123,22 @@ def _prepare_store(installation: Installation) -> None:
     os.chown(store, STORE_UID, STORE_UID)
 
 
+def _source_settings(cluster: clusters.Cluster) -> dict[str, str]:
+    """Sources may come from this machine, which has a private address; one dist-git and the package index are on it."""
+    address = cluster.node_address
+    files = f"http://{address}:{SOURCE_PORT}/files/cache"
+    dist_git = {
+        "name": "local",
+        "cloneURL": f"http://{address}:{SOURCE_PORT}/git/{{namespace}}/{{package}}",
+        "lookasideURL": f"{files}/{{package}}/{{filename}}/{{hashtype}}/{{hash}}/{{filename}}",
+    }
+    return {
+        "COPR_CONTROLLER_SOURCE_ALLOW": f"{address}",
+        "COPR_CONTROLLER_DIST_GITS": json.dumps([dist_git]),
+        "COPR_CONTROLLER_PYPI_URL": f"http://{address}:{INDEX_PORT}/pypi",
+    }
+
+
 def _write_overlay(cluster: clusters.Cluster, references: dict[str, str]) -> Path:
     """A kustomization in build/ that puts the local images and addresses into manifests/overlays/local."""
     directory = REPOSITORY / "build" / "local"
@@ -123,6 +149,11 @@ def _write_overlay(cluster: clusters.Cluster, references: dict[str, str]) -> Pat
         "COPR_CONTROLLER_SOURCE_IMAGE": references["source"],
         "COPR_CONTROLLER_RESULTS_URL": f"http://{cluster.node_address}:{NODE_PORT}",
     }
+    frontend = {
+        "COPR_FRONTEND_RESULTS_URL": settings["COPR_CONTROLLER_RESULTS_URL"],
+        "COPR_FRONTEND_FRONTEND_URL": f"http://{cluster.node_address}:{FRONTEND_PORT}",
+    }
+    settings |= _source_settings(cluster)
     chroots = [
         {"target": {"kind": "CoprChroot", "name": chroot.replace("_", "-")},
          "patch": yaml.safe_dump([{"op": "replace", "path": "/spec/image", "value": references[image]}])}
@@ -139,6 +170,8 @@ def _write_overlay(cluster: clusters.Cluster, references: dict[str, str]) -> Pat
             {"target": {"kind": "PersistentVolume"}, "patch": yaml.safe_dump(volume)},
             {"target": {"kind": "ConfigMap", "name": "copr-operator-controller-settings"},
              "patch": yaml.safe_dump([{"op": "add", "path": f"/data/{k}", "value": v} for k, v in settings.items()])},
+            {"target": {"kind": "ConfigMap", "name": "copr-operator-frontend-settings"},
+             "patch": yaml.safe_dump([{"op": "add", "path": f"/data/{k}", "value": v} for k, v in frontend.items()])},
             *chroots,
         ],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-{{- /* Pod spec of a hook: root, account, args (list), env (list). */ -}}
+{{- /* Pod spec of a hook: root, account, args (list), token (bool: for the backend). */ -}}
 {{- define "copr-operator.hookPod" -}}
 restartPolicy: Never
 enableServiceLinks: false
@@ -24,9 +24,14 @@ containers:
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args:
       {{- toYaml .args | nindent 6 }}
-    {{- with .env }}
+    {{- if .token }}
+    {{- if .root.Values.backend.tls.caConfigMap }}
     env:
-      {{- toYaml . | nindent 6 }}
+      - name: SSL_CERT_FILE
+        value: /etc/copr-backend/ca.crt
+    {{- end }}
+    volumeMounts:
+      {{- include "copr-operator.backendTokenMount" .root | nindent 6 }}
     {{- end }}
     resources:
       requests:
@@ -35,4 +40,8 @@ containers:
       limits:
         memory: 256Mi
     {{- include "copr-operator.restricted" . | nindent 4 }}
+{{- if .token }}
+volumes:
+  {{- include "copr-operator.backendTokenVolume" .root | nindent 2 }}
+{{- end }}
 {{- end -}}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from copr_operator.api.common import (
     ATOMIC,
@@ -11,9 +11,9 @@ from copr_operator.api.common import (
     ChrootName,
     ChrootPattern,
     Conditions,
-    HttpUrl,
     ObjectName,
     Owner,
+    PackageName,
     Phase,
     ProjectName,
     Sha256,
@@ -21,52 +21,11 @@ from copr_operator.api.common import (
     cel,
     list_map,
 )
+from copr_operator.api.sources import SourceSpec
 
 DEFAULT_TIMEOUT = 18000
 MAX_TIMEOUT = 180000
 MAX_CHROOTS = 64
-
-SourceType = Literal["link", "upload"]
-SOURCE_TYPES: tuple[SourceType, ...] = ("link", "upload")
-
-
-class LinkSpec(ApiModel):
-    """A file on a web server."""
-
-    url: HttpUrl = Field(
-        description="http or https URL of an .src.rpm, or of a .spec whose Source and Patch URLs are downloaded too."
-    )
-
-
-class UploadSpec(ApiModel):
-    """A file that was sent to the backend before."""
-
-    ref: Annotated[
-        str, Field(min_length=1, max_length=320, pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9][A-Za-z0-9_.+~^-]*$")
-    ] = Field(description="Reference of the uploaded .src.rpm or .spec, as `copr-operator upload FILE` printed it.")
-    sha256: Sha256 | None = Field(None, description="SHA-256 of the file; the build fails when it differs.")
-
-
-class SourceSpec(ApiModel):
-    """Where the SRPM comes from: `type`, and the one member of that name."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "[" + ", ".join(f"has(self.{t})" for t in SOURCE_TYPES) + "].filter(x, x).size() == 1",
-                "source needs exactly one member, the one that type names",
-            ),
-            *(
-                (f"self.type != '{t}' || has(self.{t})", f"source.type is '{t}', so source.{t} must be given")
-                for t in SOURCE_TYPES
-            ),
-        )
-    )
-
-    type: SourceType = Field(description="How the SRPM is made: link or upload.")
-    link: LinkSpec | None = Field(None, description="For type link: a file on a web server.")
-    upload: UploadSpec | None = Field(None, description="For type upload: a file sent to the backend before.")
-
 
 _MUTABLE = ("cancel", "results")
 
@@ -102,6 +61,9 @@ class BuildSpec(ApiModel):
     )
     with_build: ObjectName | None = Field(
         None, description="Name of a CoprBuild in this namespace whose batch this build joins."
+    )
+    package_name: PackageName | None = Field(
+        None, description="Name of the package, when it is known before. The SRPM's own name is what counts in the end."
     )
     submitter: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[!-~]+$")] | None = Field(
         None, description="Who submitted the build, as shown to others."
@@ -180,6 +142,7 @@ class SourceStatus(ApiModel):
     ended_at: Time | None = Field(None, description="When the source step ended.")
     package: PackageStatus | None = Field(None, description="The package, known once the SRPM is there.")
     srpm: SrpmStatus | None = Field(None, description="The SRPM, once it is there.")
+    sha256: Sha256 | None = Field(None, description="SHA-256 of the file that a link or an upload brought.")
     exclusive_arch: Annotated[
         list[Annotated[str, Field(max_length=32)]], Field(max_length=64, json_schema_extra=ATOMIC)
     ] = Field(default_factory=list, description="ExclusiveArch of the SRPM.")

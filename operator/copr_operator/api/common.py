@@ -41,6 +41,8 @@ def atomic_map(key_message: str) -> dict[str, Any]:
 # The first character is alphanumeric, so that no name is `.`, `..`, hidden or an option of a program.
 Owner = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^@?[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 ProjectName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+# Copr's forms have this pattern; at most 100 characters, or directories of results would get too long.
+PackageName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9+_][A-Za-z0-9_.+-]*$")]
 # `name-release-arch`, as in Copr. Two dashes at least, so that no chroot is called `srpm-builds`.
 ChrootName = Annotated[
     str, Field(min_length=5, max_length=63, pattern=r"^[a-z0-9][a-z0-9_.+]*-[A-Za-z0-9_.+-]+-[A-Za-z0-9_]+$")
@@ -58,6 +60,7 @@ RepoUrl = Annotated[
         pattern=r"^(https?://[A-Za-z0-9._~:@%$\[\]-]+(/[!-~]*)?|copr://@?[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.+:-]*)$",
     ),
 ]
+RepoUrls = Annotated[list[RepoUrl], Field(max_length=32, json_schema_extra=ATOMIC)]
 RepoId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 # A package name or another requirement dnf understands; never an option of dnf.
 Requirement = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9/(@_][^\x00-\x1f\x7f]*$")]

@@ -16,6 +16,7 @@ import yaml
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import KEY_MESSAGE, ApiModel, cel
+from copr_operator.api.package import PackageSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 
 GROUP = "copr-operator.dev"
@@ -97,6 +98,21 @@ KINDS = (
             ("Age", "date", ".metadata.creationTimestamp", 0),
         ),
         selectable=(".spec.name",),
+    ),
+    Kind(
+        kind="CoprPackage",
+        plural="coprpackages",
+        short_names=("cpkg",),
+        description="A package of a project, and how its SRPM is made.",
+        spec=PackageSpec,
+        columns=(
+            ("Owner", "string", ".spec.owner", 0),
+            ("Project", "string", ".spec.project", 0),
+            ("Package", "string", ".spec.name", 0),
+            ("Source", "string", ".spec.source.type", 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+        ),
+        selectable=(".spec.owner", ".spec.project", ".spec.name"),
     ),
 )  # fmt: skip
 

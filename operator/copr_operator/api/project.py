@@ -13,13 +13,13 @@ from copr_operator.api.common import (
     Conditions,
     Owner,
     ProjectName,
-    RepoUrl,
+    RepoUrls,
     Requirement,
     cel,
     list_map,
 )
+from copr_operator.api.project_settings import ChrootApiSettings, ProjectApiSettings, ProjectPermission
 
-RepoUrls = Annotated[list[RepoUrl], Field(max_length=32, json_schema_extra=ATOMIC)]
 BuildOptions = Annotated[list[BuildOption], Field(max_length=32, json_schema_extra=ATOMIC)]
 
 
@@ -33,6 +33,12 @@ class ProjectChroot(ApiModel):
     )
     with_opts: BuildOptions = Field(default_factory=list, description="rpmbuild --with options.")
     without_opts: BuildOptions = Field(default_factory=list, description="rpmbuild --without options.")
+    api: ChrootApiSettings | None = Field(None, description="What Copr's API keeps here; no build needs it.")
+
+    @property
+    def api_settings(self) -> ChrootApiSettings:
+        """`api`, or its defaults."""
+        return self.api or ChrootApiSettings()
 
 
 class ProjectSpec(ApiModel):
@@ -59,6 +65,15 @@ class ProjectSpec(ApiModel):
     source_chroot: ChrootName | None = Field(
         None, description="Make SRPMs in this chroot's image. Absent: in the installation's source image."
     )
+    permissions: Annotated[list[ProjectPermission], Field(max_length=256, json_schema_extra=list_map("user"))] = Field(
+        default_factory=list, description="Who else may build in the project or administer it through Copr's API."
+    )
+    api: ProjectApiSettings | None = Field(None, description="What Copr's API keeps here; no build needs it.")
+
+    @property
+    def api_settings(self) -> ProjectApiSettings:
+        """`api`, or its defaults."""
+        return self.api or ProjectApiSettings()
 
 
 class ProjectChrootStatus(ApiModel):

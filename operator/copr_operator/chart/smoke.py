@@ -1,20 +1,18 @@
-"""`copr-operator smoke-test`: one real tiny build, from a spec that this process serves, to a repository with metadata.
+"""`copr-operator smoke-test`: one real tiny build, from an uploaded spec to a repository with metadata.
 
-It needs pods that reach this one, a namespace where build pods are admitted, and a chroot that can install nothing.
+It needs a namespace where build pods are admitted, and a token for the backend of an account that may create builds.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from copr_operator.core import names
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
+from copr_operator.upload import UploadError, post
 
 NAME = "smoke-test"
 OWNER = "helm-test"
@@ -44,54 +42,36 @@ class SmokeError(Exception):
     """The build did not become a repository; the message says where it stopped."""
 
 
-async def smoke(kube: KubeClient, namespace: str, chroot: str, host: str, results_url: str, limit: float) -> str:
+async def smoke(kube: KubeClient, namespace: str, chroot: str, backend_url: str, token: str, limit: float) -> str:
     """Builds the package in `chroot` and returns the URL of the repository that has it.
 
-    `host` is this pod's address as build pods reach it, `limit` how many seconds all may take. What was made is
-    deleted in any case, with its results. Raises SmokeError.
+    `token` is for the backend, `limit` how many seconds the build may take. What was made is deleted in any case, with
+    its results. Raises SmokeError.
     """
     deadline = time.monotonic() + limit
     project = _object("CoprProject", {"owner": OWNER, "name": NAME, "chroots": [{"name": chroot}]})
     try:
-        async with _served(host) as url:
-            source = {"type": "link", "link": {"url": url}}
-            build = _object(
-                "CoprBuild", {"owner": OWNER, "project": NAME, "source": source, "timeout": max(60, int(limit))}
-            )
-            await _remove(kube, namespace, deadline)
-            try:
-                await kube.create(paths.copr("coprprojects", namespace), project)
-                await kube.create(paths.copr("coprbuilds", namespace), build)
-                await _succeed(kube, namespace, deadline)
-                return await _published(f"{results_url.rstrip('/')}/results/{names.repo_dir(OWNER, NAME, chroot)}")
-            finally:
-                await _remove(kube, namespace, time.monotonic() + 60)
+        sent = await post(SPEC.encode(), f"{NAME}.spec", namespace, backend_url, token)
+        source = {"type": "upload", "upload": {"ref": sent["ref"], "sha256": sent["sha256"]}}
+        build = _object(
+            "CoprBuild", {"owner": OWNER, "project": NAME, "source": source, "timeout": max(60, int(limit))}
+        )
+        await _remove(kube, namespace, deadline)
+        try:
+            await kube.create(paths.copr("coprprojects", namespace), project)
+            await kube.create(paths.copr("coprbuilds", namespace), build)
+            await _succeed(kube, namespace, deadline)
+            return await _published(f"{backend_url.rstrip('/')}/results/{names.repo_dir(OWNER, NAME, chroot)}")
+        finally:
+            await _remove(kube, namespace, time.monotonic() + 60)
     except ApiError as error:
         raise SmokeError(f"the API server: {error.message}") from error
+    except UploadError as error:
+        raise SmokeError(str(error)) from error
 
 
 def _object(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": names.API_VERSION, "kind": kind, "metadata": {"name": NAME}, "spec": spec}
-
-
-@asynccontextmanager
-async def _served(host: str) -> AsyncIterator[str]:
-    """URL of the spec, as long as the context lasts."""
-
-    async def spec(_request: web.Request) -> web.Response:
-        return web.Response(text=SPEC)
-
-    app = web.Application()
-    app.router.add_get(f"/{NAME}.spec", spec)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, 0)
-        await site.start()
-        where = f"[{host}]" if ":" in host else host
-        yield f"http://{where}:{runner.addresses[0][1]}/{NAME}.spec"
-    finally:
-        await runner.cleanup()
 
 
 async def _succeed(kube: KubeClient, namespace: str, deadline: float) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, cast, get_args
 
@@ -11,7 +11,7 @@ import kopf
 
 from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.controller.backend import BackendClient, BackendError
-from copr_operator.controller.events import EventPoster
+from copr_operator.controller.events import POSTERS, EventPoster
 from copr_operator.controller.executor import Executor, StaleError
 from copr_operator.controller.health import serve_health
 from copr_operator.controller.ids import IdAllocator
@@ -36,9 +36,17 @@ class Controller:
     """All parts of one controller, wired. `run` returns when it is told to stop or loses the Lease."""
 
     def __init__(
-        self, settings: ControllerSettings, kube: KubeClient, metrics: Metrics, *, lease_name: str = LEASE_NAME
+        self,
+        settings: ControllerSettings,
+        kube: KubeClient,
+        metrics: Metrics,
+        *,
+        lease_name: str = LEASE_NAME,
+        listen: Callable[[], None] = lambda: None,
     ) -> None:
+        """`listen` makes the process's signals set `run`'s stop; it is called again whenever kopf has taken them."""
         operator = settings.operator
+        self._listen = listen
         self.settings = settings
         self.metrics = metrics
         self.kube = kube
@@ -49,9 +57,9 @@ class Controller:
         )
         self.executor = Executor(kube, self.backend, self.store, operator)
         ids = IdAllocator(kube, operator.namespace, self.backend.highest_id)
-        events = EventPoster(kube)
+        self.events = EventPoster(kube)
         self.reconciler = Reconciler(
-            kube, self.store, self.executor, ids, events, metrics, operator, self.queue.add
+            kube, self.store, self.executor, ids, self.events, metrics, operator, self.queue.add
         )  # fmt: skip
         self.feeder = Feeder(self.store)
         self.sync = Synchronizer(
@@ -118,6 +126,7 @@ class Controller:
             asyncio.create_task(self._resync_loop(), name="the resync"),
             asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
             asyncio.create_task(self._operate(kopf_stop), name="kopf"),
+            *(asyncio.create_task(self.events.run(), name=f"poster {n}") for n in range(POSTERS)),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.settings.workers)),
         }
 
@@ -133,6 +142,20 @@ class Controller:
                 await asyncio.sleep(1)
 
     async def _operate(self, stop: asyncio.Event) -> None:
+        """kopf takes SIGTERM and SIGINT when it starts. It must not keep them: it would end alone, slowly, and leave
+        the Lease behind, so that the next controller had to wait until that runs out."""
+        started = asyncio.Event()
+        listening = asyncio.create_task(self._listen_again(started))
+        try:
+            await self._kopf(stop, started)
+        finally:
+            listening.cancel()
+
+    async def _listen_again(self, started: asyncio.Event) -> None:
+        await started.wait()
+        self._listen()
+
+    async def _kopf(self, stop: asyncio.Event, started: asyncio.Event) -> None:
         namespaces = self.settings.watched
         await kopf.operator(
             registry=registry(self.feeder, self.kube),
@@ -143,6 +166,7 @@ class Controller:
             # Else kopf asks for the user's name, and a pod's user may have none. Its type is private to kopf.
             identity=cast(Any, self.settings.identity),
             stop_flag=stop,
+            ready_flag=started,
         )
 
     async def _resync_loop(self) -> None:
@@ -213,13 +237,16 @@ async def _done_before(ends: set[asyncio.Task[Any]], work: Coroutine[Any, Any, N
 async def serve(settings: ControllerSettings) -> bool:
     """Runs a controller until SIGTERM or SIGINT."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def listen() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    listen()
     metrics = Metrics()
     async with await KubeClient.from_environment(
         kubeconfig=settings.kubeconfig, recorder=metrics.record_request
     ) as kube:
-        controller = Controller(settings, kube, metrics)
+        controller = Controller(settings, kube, metrics, listen=listen)
         async with serve_health(settings.http_port, controller.problem, metrics.registry):
             return await controller.run(stop)

@@ -26,8 +26,10 @@ current_id: contextvars.ContextVar[int | None] = contextvars.ContextVar("current
 
 ROUNDS = 12
 """Plans that may follow one another in one reconciliation before the key goes back to the queue."""
-PAUSES = {Urgency.NOW: 0.0, Urgency.SOON: 1.0, Urgency.LAZY: 60.0}
-"""Seconds between two status writes of one build, by how urgent the later one is."""
+PAUSES = {Urgency.NOW: 0.0, Urgency.SOON: 2.0, Urgency.LAZY: 60.0}
+"""Seconds between two status writes of one build, by how urgent the later one is.
+
+The Job controller needs 1.02 s to see a pod's end: a pause of one second would show what is over a moment later."""
 
 Requeue = float | None
 """Seconds until the key is due again; None when only an event can bring news."""
@@ -147,7 +149,7 @@ class Reconciler:
         self._ids.written(build.uid)
         self._store.assume_build(written)
         current_id.set(written.status.id)
-        await self._events.build_changed(build, written)
+        self._events.build_changed(build, written)
         if written.status.state in TERMINAL and build.status.state not in TERMINAL:
             self._ended(written)
         return True

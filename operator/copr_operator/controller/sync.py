@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 ENDED_SELECTOR = ",".join(f"status.state!={state}" for state in ("", "importing", "pending", "starting", "running"))
 WATCH_PAUSE = 1.0
+ENDED_PAGE, ENDED_PAUSE = 100, 0.05
+"""Builds in a page of the list of ended ones, and seconds between two: years of them must neither fill the memory nor
+hold up what has just begun."""
 
 
 class Synchronizer:
@@ -138,9 +141,11 @@ class Synchronizer:
     async def _list_ended(self, path: str) -> str:
         version = ""
         params = {"fieldSelector": ENDED_SELECTOR}
-        async for items, version in self._kube.list_pages(path, params, accept=METADATA_ONLY_LIST):  # noqa: B007
+        pages = self._kube.list_pages(path, params, page=ENDED_PAGE, accept=METADATA_ONLY_LIST)
+        async for items, version in pages:  # noqa: B007
             for item in items:
                 meta = item["metadata"]
                 if "deletionTimestamp" in meta:
                     self._wake(Key("build", meta["namespace"], meta["name"]))
+            await asyncio.sleep(ENDED_PAUSE)
         return version

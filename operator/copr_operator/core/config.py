@@ -16,6 +16,8 @@ class Deadlines:
     """How long a state may last; the rest waits as long as it must (see docs)."""
 
     starting: int = 600
+    fetching: int = 660
+    """For the inputs, counted from when they are begun to be fetched; `fetch` itself gives up after 600."""
     importing: int = 900
     running_slack: int = 300
     """Added to the build's own timeout, which the wrapper in the pod keeps."""
@@ -52,8 +54,6 @@ class BuildPods(BaseModel):
     annotations: dict[LabelKey, str] = Field(default_factory=dict)
     env: dict[EnvName, str] = Field(default_factory=dict)
     """For `fetch` and the untrusted container: proxies. Not for `collect`, which speaks to the backend only."""
-    ca_config_map: ObjectName | None = None
-    """ConfigMap in the builds' namespaces whose `ca-bundle.crt` is trusted by `fetch` and the untrusted container."""
 
     @field_validator("labels")
     @classmethod
@@ -62,6 +62,50 @@ class BuildPods(BaseModel):
         if taken:
             raise ValueError(f"set by the operator itself: {', '.join(taken)}")
         return labels
+
+
+@dataclass(frozen=True)
+class DistGit:
+    """A dist-git: where its repositories and its lookaside cache are."""
+
+    name: str
+    clone_url: str
+    """With {namespace} and {package}."""
+    lookaside_url: str
+    """With {namespace}, {package}, {filename}, {hashtype} and {hash}."""
+    namespace: str = "rpms"
+    """The namespace of packages that name none."""
+
+
+# As Fedora's and CentOS Stream's own clients (fedpkg, centpkg) know them.
+DIST_GITS = (
+    DistGit(
+        "fedora",
+        "https://src.fedoraproject.org/{namespace}/{package}.git",
+        "https://src.fedoraproject.org/repo/pkgs/{namespace}/{package}/{filename}/{hashtype}/{hash}/{filename}",
+    ),
+    DistGit(
+        "centos",
+        "https://gitlab.com/redhat/centos-stream/{namespace}/{package}.git",
+        "https://sources.stream.centos.org/sources/{namespace}/{package}/{filename}/{hashtype}/{hash}/{filename}",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """What an administrator sets for the source step."""
+
+    dist_gits: tuple[DistGit, ...] = DIST_GITS
+    pypi_url: str = "https://pypi.org/pypi"
+    """JSON API of the Python package index, without a trailing slash."""
+    gem_source: str = "https://rubygems.org/"
+    egress_allow: tuple[str, ...] = ()
+    """Hosts that sources may be fetched from although they are not public: addresses, networks, names, `*.domain`."""
+    egress_deny: tuple[str, ...] = ()
+    """Public addresses and networks that sources may not be fetched from, e.g. the cluster's own."""
+    ca_config_map: str | None = None
+    """ConfigMap in each build namespace whose `ca.crt` the source step trusts instead of its images' bundles."""
 
 
 @dataclass(frozen=True)
@@ -84,4 +128,5 @@ class OperatorConfig:
     build_pods: BuildPods = field(default_factory=BuildPods)
     ttl_after_finished: int = 3600
     """How long finished Jobs stay to be looked at. Longer than the resync, or results could vanish unseen."""
+    sources: SourceSettings = SourceSettings()
     deadlines: Deadlines = Deadlines()

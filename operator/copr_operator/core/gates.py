@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from copr_operator.api.common import ConditionStatus
-from copr_operator.core import names
+from copr_operator.core import names, sources
 from copr_operator.core.actions import Action, EnsureDirectory
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed, ProjectView
@@ -55,8 +55,9 @@ def _chroots_gate(observed: Observed, step: str, chosen: list[str], config: Oper
     project = observed.project
     assert project is not None  # noqa: S101 (the project gate comes first)
     needed = list(chosen)
-    if step == names.SOURCE_STEP and project.spec.source_chroot is not None:
-        needed.append(project.spec.source_chroot)
+    if step == names.SOURCE_STEP:
+        image_chroot = sources.image_chroot(observed.build.spec.source, project.spec)
+        needed += [image_chroot] if image_chroot is not None else []
     for name in needed:
         chroot = observed.chroots.get(name)
         if chroot is None:

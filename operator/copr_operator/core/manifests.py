@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from copr_operator.api.chroot import ChrootResources
-from copr_operator.core import arches, names
+from copr_operator.core import arches, names, sources
 from copr_operator.core.config import BuildPods, OperatorConfig
 from copr_operator.core.observed import BuildView, Observed
 from copr_operator.core.outcome import COLLECT, FETCH, work_container
 from copr_operator.core.stepplan import step_plan
-from copr_operator.core.wire import AgentExit, StepPlan
+from copr_operator.core.wire import AgentExit, ScmSource, StepPlan
 
 UPLOAD_BUDGET = 60
 """Seconds `collect` has after the end of the untrusted container to store what there is when the pod is deleted."""
@@ -17,9 +17,8 @@ KILL_BUDGET = 10
 """Seconds the wrapper needs to end its child on TERM."""
 
 SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-CA_DIR = "/etc/copr-ca"
-CA_BUNDLE = "ca-bundle.crt"
-"""Key of the ConfigMap with the bundle that build pods trust."""
+CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO")
+"""What OpenSSL, curl, Python's requests and git take a CA bundle from."""
 
 # Pod Security "baseline" admits these; no SYS_ADMIN, no NET_*: dnf needs them to install packages.
 BUILD_CAPABILITIES = (
@@ -126,13 +125,13 @@ def _pod_spec(observed: Observed, step: str, attempt: int, config: OperatorConfi
         "activeDeadlineSeconds": config.deadlines.starting + limits.fetch + limits.timeout + config.deadlines.importing,
         "terminationGracePeriodSeconds": KILL_BUDGET + limits.upload,
         "nodeSelector": node_selector,
-        "initContainers": [_agent(FETCH, plan, config, writes=("in", "ctl"))],
+        "initContainers": [_fetch(plan, config)],
         "containers": [
             _work(observed.build, step, config.source_image if chroot is None else chroot.image, chroot_resources(
                 chroot.resources if chroot is not None else None, observed.build, config), plan, config),
             _agent(COLLECT, plan, config, writes=()),
         ],
-        "volumes": _volumes(config),
+        "volumes": _volumes(config) + _source_volumes(observed.build, plan, config),
     }  # fmt: skip
     runtime_class = chroot.runtime_class_name if chroot is not None else None
     return spec | _placement(config.build_pods, runtime_class)
@@ -154,7 +153,8 @@ def _image_chroot(observed: Observed, step: str) -> str | None:
     """The chroot whose image the step runs in; None for the installation's source image."""
     if step != names.SOURCE_STEP:
         return step
-    return observed.project.spec.source_chroot if observed.project is not None else None
+    project = observed.project
+    return sources.image_chroot(observed.build.spec.source, project.spec) if project is not None else None
 
 
 def chroot_resources(
@@ -190,6 +190,7 @@ def _work(
     if plan.network_profile == "sysadmin":
         security["capabilities"]["add"].append("SYS_ADMIN")
         security["seccompProfile"] = {"type": "RuntimeDefault"}
+    ca_env, ca_mounts = _source_ca(plan, config)
     return {
         "name": work_container(step),
         "image": image,
@@ -197,6 +198,7 @@ def _work(
         "command": ["/bin/bash", f"{names.IN_DIR}/scripts/main.sh"],
         "env": [
             *_outward_env(config.build_pods), {"name": "HOME", "value": "/root"}, {"name": "LANG", "value": "C.UTF-8"},
+            *ca_env,
         ],
         "resources": resources,
         "securityContext": security,
@@ -204,21 +206,57 @@ def _work(
             {"name": "in", "mountPath": names.IN_DIR, "readOnly": True},
             {"name": "out", "mountPath": names.OUT_DIR},
             {"name": "ctl", "mountPath": names.CTL_DIR},
-            *_outward_mounts(config.build_pods),
+            *ca_mounts,
         ],
     }  # fmt: skip
 
 
 def _outward_env(wanted: BuildPods) -> list[dict[str, Any]]:
-    """How the containers that reach the world outside do it: through which proxy, trusting whom."""
-    env = dict(wanted.env)
-    if wanted.ca_config_map is not None:
-        env |= {"SSL_CERT_FILE": f"{CA_DIR}/{CA_BUNDLE}", "CURL_CA_BUNDLE": f"{CA_DIR}/{CA_BUNDLE}"}
-    return [{"name": name, "value": value} for name, value in env.items()]
+    """How the containers that reach the world outside do it, through a proxy for example."""
+    return [{"name": name, "value": value} for name, value in wanted.env.items()]
 
 
-def _outward_mounts(wanted: BuildPods) -> list[dict[str, Any]]:
-    return [{"name": "ca", "mountPath": CA_DIR, "readOnly": True}] if wanted.ca_config_map is not None else []
+def _source_ca(plan: StepPlan, config: OperatorConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Variables and mounts for the CA bundle of the servers that sources come from."""
+    if plan.step != "source" or config.sources.ca_config_map is None:
+        return [], []
+    bundle = f"{names.SOURCE_CA_DIR}/ca.crt"
+    env = [{"name": name, "value": bundle} for name in CA_VARIABLES]
+    return env, [{"name": "source-ca", "mountPath": names.SOURCE_CA_DIR, "readOnly": True}]
+
+
+def _clones(plan: StepPlan) -> bool:
+    return plan.source is not None and plan.source.type in ("scm", "distgit")
+
+
+def _fetch(plan: StepPlan, config: OperatorConfig) -> dict[str, Any]:
+    """The only container with the Secret of a private repository; it ends before user code starts."""
+    container = _agent(FETCH, plan, config, writes=("in", "ctl"))
+    env, mounts = _source_ca(plan, config)
+    container["env"] += env
+    container["volumeMounts"] += mounts
+    if _clones(plan):
+        container["volumeMounts"].append({"name": "private", "mountPath": names.PRIVATE_DIR})
+        # git's index-pack of a large repository.
+        container["resources"]["limits"] |= {"memory": "1Gi", "ephemeral-storage": "8Gi"}
+    if isinstance(plan.source, ScmSource) and plan.source.credentials:
+        mount = {"name": "credentials", "mountPath": names.CREDENTIALS_DIR, "readOnly": True}
+        container["volumeMounts"].append(mount)
+    return container
+
+
+def _source_volumes(build: BuildView, plan: StepPlan, config: OperatorConfig) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = []
+    if plan.step == "source" and config.sources.ca_config_map is not None:
+        volumes.append({"name": "source-ca", "configMap": {"name": config.sources.ca_config_map}})
+    if _clones(plan):
+        volumes.append({"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}})
+    scm = build.spec.source.scm
+    if plan.step == "source" and scm is not None and scm.credentials_secret is not None:
+        # optional: a pod that waits for a Secret says so in its events only, and is tried again; `fetch` says it now.
+        secret = {"secretName": scm.credentials_secret, "optional": True, "defaultMode": 0o400}
+        volumes.append({"name": "credentials", "secret": secret})
+    return volumes
 
 
 def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[str, ...]) -> dict[str, Any]:
@@ -232,7 +270,7 @@ def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[s
     ]
     if "in" in writes:
         env = [*_outward_env(config.build_pods), *env]
-        mounts += [{"name": "in", "mountPath": names.IN_DIR}, *_outward_mounts(config.build_pods)]
+        mounts.append({"name": "in", "mountPath": names.IN_DIR})
     else:
         mounts.append({"name": "out", "mountPath": names.OUT_DIR, "readOnly": True})
     if config.backend_ca_config_map is not None:
@@ -270,6 +308,4 @@ def _volumes(config: OperatorConfig) -> list[dict[str, Any]]:
     ]
     if config.backend_ca_config_map is not None:
         volumes.append({"name": "backend-ca", "configMap": {"name": config.backend_ca_config_map}})
-    if config.build_pods.ca_config_map is not None:
-        volumes.append({"name": "ca", "configMap": {"name": config.build_pods.ca_config_map}})
     return volumes

@@ -38,6 +38,12 @@ IN_DIR = "/copr/in"
 OUT_DIR = "/copr/out"
 CTL_DIR = "/copr/ctl"
 END_FIFO = f"{CTL_DIR}/end"
+PRIVATE_DIR = "/copr/private"
+"""Scratch space of `fetch`, in memory: what git, svn and ssh are configured with. No other container has it."""
+CREDENTIALS_DIR = "/copr/credentials"
+"""The Secret of a private repository; only `fetch` has it."""
+SOURCE_CA_DIR = "/copr/ca"
+"""The CA bundle of the source step, as `ca.crt`."""
 TOKEN_PATH = "/var/run/secrets/copr-backend/token"  # noqa: S105 (a path)
 
 _LABEL_SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")

@@ -195,6 +195,9 @@ def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, dead
         since = work.started or pod.created
         return Reading("running", running_name, deadline=since + timedelta(seconds=timeout + deadlines.running_slack))
     deadline = pod.created + timedelta(seconds=deadlines.starting)
+    fetch = pod.containers.get(FETCH)
+    if fetch is not None and fetch.state == "running":  # a large repository may take as long as all else together
+        deadline = (fetch.started or pod.created) + timedelta(seconds=deadlines.fetching)
     return Reading("starting", "Starting", _why_starting(pod), deadline=deadline)
 
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
 from copr_operator.api.common import TERMINAL
-from copr_operator.core import actions, arches, gates, names
+from copr_operator.core import actions, arches, gates, names, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed, format_time
@@ -29,7 +29,7 @@ class Urgency(IntEnum):
     NOW = 0
     """Something rests on it: the id, the SRPM, an end."""
     SOON = 1
-    """A new state or reason: at most once a second."""
+    """A new state or reason: at most once in two seconds."""
     LAZY = 2
     """Only the words are other: at most once a minute."""
 
@@ -156,6 +156,11 @@ class _Planner:
         source = status.source or SourceStatus(state="pending")
         if source.state in TERMINAL:
             return status
+        if source.state == "pending":
+            try:
+                sources.step_source(self.build.spec.source, self.config.sources)
+            except sources.SourceError as error:
+                return self._give_up(status, error.reason, error.message)
         if not status.chroots:
             return self._choose_chroots(status, source)
         step = self._read(names.SOURCE_STEP, source.state, source.attempt)
@@ -200,6 +205,7 @@ class _Planner:
                 "srpm": SrpmStatus(
                     url=f"{self.config.results_url}/results/{path}/{summary.srpm.name}", sha256=summary.srpm.sha256
                 ),
+                "sha256": summary.source_sha256,
                 "exclusive_arch": list(summary.exclusive_arch),
                 "exclude_arch": list(summary.exclude_arch),
                 "build_arch": list(summary.build_arch),

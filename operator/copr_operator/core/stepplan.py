@@ -1,20 +1,11 @@
 """What a build pod is told: a StepPlan out of the build, its project and its chroot."""
 
-from copr_operator.api.build import BuildSpec
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.project import ProjectChroot, ProjectSpec
-from copr_operator.core import names
+from copr_operator.core import names, sources
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed
-from copr_operator.core.wire import (
-    ArtifactRef,
-    LinkSource,
-    RepoConfig,
-    StepLimits,
-    StepPlan,
-    StepSource,
-    UploadSource,
-)
+from copr_operator.core.wire import ArtifactRef, EgressRules, RepoConfig, StepLimits, StepPlan
 
 
 def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> StepPlan:
@@ -37,7 +28,7 @@ def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfi
         limits=StepLimits(timeout=timeout, end_signal=deadlines.starting + timeout + deadlines.running_slack),
     )
     if step == names.SOURCE_STEP:
-        return common.model_copy(update={"source": step_source(build.spec), "enable_net": True})
+        return _source_plan(common, observed, config)
     chroot = observed.chroots[step]
     settings = next((c for c in project.spec.chroots if c.name == step), ProjectChroot(name=step))
     source = build.status.source
@@ -63,13 +54,28 @@ def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfi
     )
 
 
-def step_source(spec: BuildSpec) -> StepSource:
-    """The source as the pod needs it."""
-    if spec.source.link is not None:
-        return LinkSource(url=spec.source.link.url)
-    if spec.source.upload is not None:
-        return UploadSource(ref=spec.source.upload.ref, sha256=spec.source.upload.sha256)
-    raise ValueError(f"a source of type {spec.source.type} without its member: the schema refuses that")
+def _source_plan(common: StepPlan, observed: Observed, config: OperatorConfig) -> StepPlan:
+    """In a chroot's image the source step has that chroot's packages and repositories, and `custom` its own on top."""
+    project, source = observed.project, observed.build.spec.source
+    assert project is not None  # noqa: S101 (core.gates has seen it)
+    update: dict[str, object] = {
+        "source": sources.step_source(source, config.sources),
+        "egress": EgressRules(allow=config.sources.egress_allow, deny=config.sources.egress_deny),
+        "enable_net": True,
+    }
+    repos: list[RepoConfig] = []
+    packages: list[str] = []
+    name = sources.image_chroot(source, project.spec)
+    if name is not None:
+        chroot = observed.chroots[name]
+        update |= {"network_profile": chroot.network_profile, "release_ver": chroot.release_ver}
+        repos += _chroot_repos(name, chroot, config)
+        packages += chroot.packages
+    if source.custom is not None:
+        urls = [_expand(url, name or "", config) for url in source.custom.repos]
+        repos += [RepoConfig(id=f"additional_{number}", baseurl=url) for number, url in enumerate(urls, start=1)]
+        packages += source.custom.builddeps
+    return common.model_copy(update={**update, "repos": tuple(repos), "extra_packages": tuple(packages)})
 
 
 def _repos(
@@ -83,14 +89,20 @@ def _repos(
     """The chroot's own repositories, then in Copr's order: the project's, the directory's, additional ones."""
     spec, dirname = observed.build.spec, observed.build.dirname
     own = f"{config.backend_url}/results/{spec.owner}"
-    repos = [RepoConfig(id=r.id, baseurl=_expand(r.baseurl, chroot_name, config), priority=r.priority)
-             for r in chroot.repos]  # fmt: skip
+    repos = _chroot_repos(chroot_name, chroot, config)
     repos.append(RepoConfig(id="copr_base", baseurl=f"{own}/{spec.project}/{chroot_name}/"))
     if dirname != spec.project:
         repos.append(RepoConfig(id="copr_coprdir", baseurl=f"{own}/{dirname}/{chroot_name}/"))
     for number, url in enumerate((*project.additional_repos, *settings.additional_repos), start=1):
         repos.append(RepoConfig(id=f"additional_{number}", baseurl=_expand(url, chroot_name, config)))
     return tuple(repos)
+
+
+def _chroot_repos(name: str, chroot: ChrootSpec, config: OperatorConfig) -> list[RepoConfig]:
+    return [
+        RepoConfig(id=repo.id, baseurl=_expand(repo.baseurl, name, config), priority=repo.priority)
+        for repo in chroot.repos
+    ]
 
 
 def _expand(url: str, chroot: str, config: OperatorConfig) -> str:

@@ -34,6 +34,10 @@ class WrapperExit(IntEnum):
     SEVERAL_SRPMS = 27
     SOURCE_FAILED = 28
     TOOL_MISSING = 29
+    NO_SPEC = 30
+    SEVERAL_SPECS = 31
+    SCRIPT_FAILED = 32
+    NO_LICENSE = 33
     TERMINATED = 143
 
 
@@ -48,6 +52,10 @@ WRAPPER_REASONS: dict[int, str] = {
     WrapperExit.SEVERAL_SRPMS: "SeveralSRPMs",
     WrapperExit.SOURCE_FAILED: "SourceFailed",
     WrapperExit.TOOL_MISSING: "ToolMissing",
+    WrapperExit.NO_SPEC: "NoSpec",
+    WrapperExit.SEVERAL_SPECS: "SeveralSpecs",
+    WrapperExit.SCRIPT_FAILED: "ScriptFailed",
+    WrapperExit.NO_LICENSE: "NoLicense",
 }
 
 
@@ -78,7 +86,67 @@ class UploadSource(WireModel):
     sha256: str | None = None
 
 
-StepSource = Annotated[LinkSource | UploadSource, Field(discriminator="type")]
+class ScmSource(WireModel):
+    type: Literal["scm"] = "scm"
+    scm: Literal["git", "svn"]
+    clone_url: str
+    committish: str | None = None
+    subdirectory: str = "."
+    """Relative and without `..`, as is `spec`; `.` is the repository's root."""
+    spec: str | None = None
+    """Path of the spec, relative to the repository's root; None: the only one in `subdirectory`."""
+    method: Literal["rpkg", "tito", "tito_test", "make_srpm"]
+    credentials: bool = False
+    """Whether a Secret is mounted in `fetch`."""
+
+
+class DistGitSource(WireModel):
+    type: Literal["distgit"] = "distgit"
+    package: str
+    clone_url: str
+    lookaside_url: str
+    """With {filename}, {hashtype} and {hash} to be replaced."""
+    committish: str | None = None
+
+
+class PypiSource(WireModel):
+    type: Literal["pypi"] = "pypi"
+    name: str
+    version: str | None = None
+    python_versions: tuple[str, ...] = ()
+    generator: Literal["pyp2spec", "pyp2rpm"]
+    template: str
+    index_url: str
+    """Where the index's JSON API is, without a trailing slash: `<index_url>/<name>/json`."""
+
+
+class RubyGemsSource(WireModel):
+    type: Literal["rubygems"] = "rubygems"
+    name: str
+    gem_source: str
+    """URL of the gem source, with a trailing slash."""
+
+
+class CustomSource(WireModel):
+    type: Literal["custom"] = "custom"
+    script: str
+    resultdir: str = "."
+    """Relative and without `..`."""
+
+
+StepSource = Annotated[
+    LinkSource | UploadSource | ScmSource | DistGitSource | PypiSource | RubyGemsSource | CustomSource,
+    Field(discriminator="type"),
+]
+
+
+class EgressRules(WireModel):
+    """Which hosts `fetch` may connect to, beside all public addresses (core.egress)."""
+
+    allow: tuple[str, ...] = ()
+    """Addresses, networks, host names or `*.domain`; they come first."""
+    deny: tuple[str, ...] = ()
+    """Addresses and networks, in addition to those that are not public."""
 
 
 class ArtifactRef(WireModel):
@@ -125,6 +193,7 @@ class StepPlan(WireModel):
     package: str | None = None
     """Name of the package; known from the source step on."""
     source: StepSource | None = None
+    egress: EgressRules = EgressRules()
     srpm: ArtifactRef | None = None
     backend_url: str
     vendor: str = "Fedora Project COPR"

@@ -82,6 +82,9 @@ class KubeClient:
         self, configuration: Configuration, *, timeout: float = 30.0, recorder: Recorder | None = None
     ) -> None:
         self._configuration = configuration
+        # With trust_env aiohttp reads .netrc and the proxy variables in a thread, twice for each request. A proxy can
+        # be named in the kubeconfig; kopf's own connection does not look at the environment either.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._rest = RESTClientObject(configuration)
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=5)
         self._recorder = recorder
@@ -168,7 +171,7 @@ class KubeClient:
         return True
 
     async def list_pages(
-        self, path: str, params: Params | None = None, *, page: int = 500, accept: str = "application/json"
+        self, path: str, params: Params | None = None, *, page: int = 100, accept: str = "application/json"
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """Pages of a LIST as (items, resourceVersion of the list). An expired continue token (410) is an ApiError."""
         query = {**(params or {}), "limit": str(page)}

@@ -37,7 +37,11 @@ BUILDS: tuple[Case, ...] = (
     build("projectDirname is empty", "spec.projectDirname in body should be at least 1 chars", projectDirname=""),
     build("source is missing", "spec.source: Required value", source=None),
     build("source has no type", "spec.source.type: Required value", source={"link": LINK["link"]}),
-    build("source is of an unknown type", one_of("link", "upload"), source={**LINK, "type": "ftp"}),
+    build(
+        "source is of an unknown type",
+        one_of("link", "upload", "scm", "distgit", "pypi", "rubygems", "custom"),
+        source={**LINK, "type": "ftp"},
+    ),
     build("source is an upload", source=UPLOAD),
     build("source has no member", _UNION, rule=True, source={"type": "link"}),
     build("source has two members", _UNION, rule=True, source={**UPLOAD, **LINK}),

@@ -11,6 +11,7 @@ GOOD: Mapping[str, dict[str, Any]] = {
     "CoprBuild": {"owner": "alice", "project": "demo", "source": LINK},
     "CoprProject": {"owner": "alice", "name": "demo", "chroots": [{"name": "fedora-43-x86_64"}]},
     "CoprChroot": {"name": "fedora-43-x86_64", "image": "images.example/fedora:43", "arch": "x86_64"},
+    "CoprPackage": {"owner": "alice", "project": "demo", "name": "hello"},
 }
 """The smallest good spec of each kind."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.api_cases.case import BAD_CHROOTS, BAD_REPO_URLS, REPO_URLS, Case, names, project, strings
+from tests.support.api_cases.case import BAD_CHROOTS, BAD_REPO_URLS, REPO_URLS, Case, names, one_of, project, strings
 
 _ENTRY = {"name": "fedora-43-x86_64"}
 
@@ -111,4 +111,33 @@ PROJECTS: tuple[Case, ...] = (
     project("timeout is too long", "spec.timeout in body should be less than or equal to 180000", timeout=180001),
     project("sourceChroot is one", sourceChroot="fedora-43-x86_64"),
     *strings(project, "sourceChroot", lambda text: {"sourceChroot": text}, "a-1-" + "x" * 60, "rawhide", shortest=5),
+    project(
+        "permissions of two users",
+        permissions=[{"user": "bob", "builder": "approved"}, {"user": "eve", "admin": "request"}],
+    ),
+    project(
+        "permissions have a user twice",
+        'spec.permissions[1]: Duplicate value: {"user":"bob"}',
+        rule=True,
+        permissions=[{"user": "bob"}, {"user": "bob"}],
+    ),
+    project(
+        "a permission is unknown",
+        one_of("nothing", "request", "approved"),
+        permissions=[{"user": "bob", "admin": "x"}],
+    ),
+    *strings(
+        project,
+        "a permission's user",
+        lambda text: {"permissions": [{"user": text}]},
+        "a" * 101,
+        "@group",
+        "a b",
+        at="permissions[0].user",
+    ),
+    project("api settings are kept", api={"homepage": "https://x.example/", "repoPriority": 9, "unlistedOnHp": True}),
+    project("api.repoPriority is too large", "spec.api.repoPriority in body should be less", api={"repoPriority": 100}),
+    project("api.contact has lines", "spec.api.contact in body should match", api={"contact": "a\nb"}),
+    project("a chroot has api settings", **_entry(api={"additionalModules": ["!x:1"], "isolation": "simple"})),
+    project("a chroot's api.isolation is unknown", "Unsupported value", **_entry(api={"isolation": "x"})),
 )

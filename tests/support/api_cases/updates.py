@@ -16,6 +16,7 @@ _FIXED: dict[str, tuple[Any, Any]] = {
     "withBuild": ("a", "b"),
     "submitter": ("alice", "bob"),
     "queueTimeout": (100, 101),
+    "packageName": ("hello", "other"),
 }
 """Two values of each field of a CoprBuild that need not be given. Of those with a default neither is it alone."""
 

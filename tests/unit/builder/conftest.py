@@ -92,7 +92,7 @@ async def fake_backend() -> AsyncIterator[FakeBackend]:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> PodPaths:
-    for name in ("in", "out", "ctl"):
+    for name in ("in", "out", "ctl", "private"):
         (tmp_path / name).mkdir()
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     return PodPaths(
@@ -100,6 +100,7 @@ def paths(tmp_path: Path) -> PodPaths:
         out_dir=tmp_path / "out",
         end_fifo=tmp_path / "ctl" / "end",
         token=tmp_path / "token",
+        private=tmp_path / "private",
         termination_log=tmp_path / "termination-log",
     )
 

@@ -20,13 +20,15 @@ SRPM = ArtifactRef(name="hello-1.0-1.src.rpm", sha256=hashlib.sha256(b"an srpm")
 def test_the_untrusted_container_finds_scripts_and_settings(plan_of: PlanOf, paths: PodPaths) -> None:
     fetch.prepare(plan_of(), paths)
     scripts = {path.name for path in (paths.in_dir / "scripts").iterdir()}
-    assert scripts == {"main.sh", "lib.sh", "rpm.sh", "source.sh"}
+    assert {"main.sh", "lib.sh", "packages.sh", "rpm.sh", "source.sh", "source-custom.sh"} <= scripts
     assert {"settings.sh", "macros", "copr.repo", "packages"} < {path.name for path in paths.in_dir.iterdir()}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in paths.in_dir.rglob("*") if path.is_file())
 
 
 def test_the_fifo_is_for_the_pods_root_only(plan_of: PlanOf, paths: PodPaths) -> None:
+    paths.end_fifo.parent.chmod(0o777)
     fetch.prepare(plan_of(), paths)
+    assert stat.S_IMODE(paths.end_fifo.parent.stat().st_mode) == 0o755
     mode = paths.end_fifo.stat().st_mode
     assert stat.S_ISFIFO(mode)
     assert stat.S_IMODE(mode) == 0o600
@@ -108,6 +110,18 @@ def test_a_link_that_can_not_be_built_is_refused_with_its_reason(
     summary = json.loads(paths.termination_log.read_text())
     assert summary["failure"]["reason"] == "SourceRefused"
     assert "nosrc" in summary["failure"]["message"]
+
+
+def test_a_failure_carries_the_last_lines_of_the_log(
+    plan_of: PlanOf, paths: PodPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"type": "scm", "scm": "git", "clone_url": "http://10.0.0.1/x", "method": "rpkg"}
+    monkeypatch.setenv(PLAN_VARIABLE, plan_of(step="source", chroot=None, source=source).model_dump_json())
+    assert fetch.main(paths) == AgentExit.REFUSED
+    summary = StepSummary.model_validate_json(paths.termination_log.read_text())
+    assert summary.failure is not None
+    assert summary.failure.reason == "AddressRefused"
+    assert "refused: 10.0.0.1 is 10.0.0.1, which is not a public address" in summary.log_tail
 
 
 def test_a_link_with_a_query_is_called_by_its_path(

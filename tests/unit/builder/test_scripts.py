@@ -4,13 +4,25 @@ import re
 import shutil
 import subprocess
 from importlib.resources import files
+from typing import get_args
 
 import pytest
 
 from copr_operator.builder.agent.collect import OTHER_LOGS
 from copr_operator.builder.agent.render import BUILDER_TOPDIR, settings
 from copr_operator.core import names
-from copr_operator.core.wire import WRAPPER_REASONS, WrapperExit
+from copr_operator.core.wire import (
+    WRAPPER_REASONS,
+    CustomSource,
+    DistGitSource,
+    LinkSource,
+    PypiSource,
+    RubyGemsSource,
+    ScmSource,
+    StepSource,
+    UploadSource,
+    WrapperExit,
+)
 from tests.unit.builder.conftest import make_plan
 
 SCRIPTS = {
@@ -28,7 +40,11 @@ def test_the_exit_codes_are_those_of_the_contract() -> None:
 
 def test_the_wrapper_passes_on_every_exit_code_that_has_a_reason() -> None:
     # main.sh takes a step's code from the lowest to the highest one of these for an end it knows.
-    assert sorted(WRAPPER_REASONS) == list(range(WrapperExit.SRPM_INVALID, WrapperExit.TOOL_MISSING + 1))
+    assert sorted(WRAPPER_REASONS) == list(range(WrapperExit.SRPM_INVALID, WrapperExit.NO_LICENSE + 1))
+    assert (
+        f"CODE < EXIT_{WrapperExit.SRPM_INVALID.name} || CODE > EXIT_{WrapperExit.NO_LICENSE.name}"
+        in SCRIPTS["main.sh"]
+    )
 
 
 @pytest.mark.parametrize("path", [names.IN_DIR, names.OUT_DIR, names.END_FIFO, names.LIVE_LOG, *OTHER_LOGS])
@@ -43,10 +59,38 @@ def test_the_build_directory_is_the_macros_topdir() -> None:
     assert "readonly TOPDIR=$BUILDER_HOME/build" in SCRIPTS["lib.sh"]
 
 
-def test_every_setting_is_used_and_every_step_has_a_script() -> None:
-    for name in re.findall(r"^([A-Z_]+)=", settings(make_plan()), re.MULTILINE):
+METHODS = ScmSource.model_fields["method"].annotation
+GENERATORS = PypiSource.model_fields["generator"].annotation
+SOURCES: tuple[StepSource, ...] = (
+    LinkSource(url="https://x.example/a.spec"),
+    UploadSource(ref="r/a.spec"),
+    *(ScmSource(scm="git", clone_url="https://x.example/a", method=method) for method in get_args(METHODS)),
+    DistGitSource(package="a", clone_url="https://x.example/a", lookaside_url="https://x.example/"),
+    *(PypiSource(name="a", generator=tool, template="fedora", index_url="https://x") for tool in get_args(GENERATORS)),
+    RubyGemsSource(name="a", gem_source="https://x.example/"),
+    CustomSource(script="true"),
+)
+
+
+@pytest.mark.parametrize("source", [None, *SOURCES], ids=lambda source: getattr(source, "type", "rpm"))
+def test_every_setting_is_used_and_every_method_has_a_script(source: StepSource | None) -> None:
+    values = dict(re.findall(r"^([A-Z_]+)=(.*)$", settings(make_plan(source=source)), re.MULTILINE))
+    for name in values:
         assert re.search(rf"\b{name}\b", EVERYTHING), name
     assert {"source.sh", "rpm.sh"} <= set(SCRIPTS)
+    if source is not None:
+        assert "make_srpm()" in SCRIPTS[f"source-{values['METHOD']}.sh"]
+
+
+def test_every_script_of_a_method_is_some_sources() -> None:
+    texts = "".join(settings(make_plan(source=source)) for source in SOURCES)
+    methods = re.findall(r"^METHOD=(\S+)$", texts, re.MULTILINE)
+    assert {name for name in SCRIPTS if name.startswith("source-")} == {f"source-{method}.sh" for method in methods}
+
+
+def test_a_password_of_a_url_is_not_for_the_scripts() -> None:
+    source = ScmSource(scm="git", clone_url="https://me:s3cret@x.example:8443/a?b", method="rpkg")
+    assert "CLONE_URL='https://me@x.example:8443/a?b'" in settings(make_plan(source=source))
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))

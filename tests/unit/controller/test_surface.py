@@ -1,5 +1,6 @@
 """What the controller shows of itself: health, metrics and Events."""
 
+import asyncio
 import re
 import socket
 from dataclasses import replace
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from copr_operator.api.build import BuildStatus
 from copr_operator.api.common import Condition, ConditionStatus
-from copr_operator.controller.events import EventPoster
+from copr_operator.controller.events import WAITING, EventPoster
 from copr_operator.controller.health import serve_health
 from copr_operator.controller.metrics import Metrics
 from copr_operator.core.observed import BuildView
@@ -100,11 +101,23 @@ def at_state(state: str, name: str = "hello", reason: str = "Building", message:
     return replace(build(name), status=status.model_copy(update={"conditions": [condition]}))
 
 
+async def post(kube: FakeKube, *changes: tuple[BuildView, BuildView]) -> None:
+    """All Events of these changes (before, after), posted."""
+    poster = EventPoster(kube)
+    for before, after in changes:
+        poster.build_changed(before, after)
+    posting = asyncio.create_task(poster.run())
+    for _ in range(10 * len(changes)):  # steps of the event loop, more than an Event needs
+        await asyncio.sleep(0)
+    assert not posting.done(), "the poster has given up"
+    posting.cancel()
+
+
 class TestEvents:
     async def test_a_change_of_state_is_told_once_of_the_build(self) -> None:
         kube = FakeKube()
         after = at_state("running", message="2 of 3 chroots")
-        await EventPoster(kube).build_changed(at_state("starting"), after)
+        await post(kube, (at_state("starting"), after))
         (event,) = kube.objects.values()
         assert (event["type"], event["reason"]) == ("Normal", "BuildRunning")
         assert event["message"] == "build 7 is running: Building 2 of 3 chroots"
@@ -112,25 +125,31 @@ class TestEvents:
 
     async def test_a_failure_is_a_warning(self) -> None:
         kube = FakeKube()
-        await EventPoster(kube).build_changed(at_state("running"), at_state("failed", reason="BuildFailed"))
+        await post(kube, (at_state("running"), at_state("failed", reason="BuildFailed")))
         (event,) = kube.objects.values()
         assert (event["type"], event["reason"]) == ("Warning", "BuildFailed")
 
     async def test_a_status_of_the_same_state_is_no_event(self) -> None:
         kube = FakeKube()
-        await EventPoster(kube).build_changed(at_state("running"), at_state("running", message="new"))
+        await post(kube, (at_state("running"), at_state("running", message="new")))
         assert kube.writes == []
+
+    async def test_events_beyond_what_may_wait_are_dropped_and_hold_nobody_up(self) -> None:
+        kube = FakeKube()
+        changes = [(at_state("starting"), replace(at_state("running"), uid=str(n))) for n in range(WAITING + 1)]
+        await post(kube, *changes)
+        assert len(kube.objects) == WAITING
 
     async def test_a_long_message_is_cut(self) -> None:
         kube = FakeKube()
-        await EventPoster(kube).build_changed(at_state("running"), at_state("failed", message="x" * 1024))
+        await post(kube, (at_state("running"), at_state("failed", message="x" * 1024)))
         (event,) = kube.objects.values()
         assert len(event["message"]) == 1024
 
     @pytest.mark.parametrize("name", ["a", "a" * 253, "a" * 199 + "-b", "a" * 199 + "." + "b" * 53])
     async def test_its_name_is_a_valid_one_whatever_the_builds_is(self, name: str) -> None:
         kube = FakeKube()
-        await EventPoster(kube).build_changed(at_state("starting", name), at_state("running", name))
+        await post(kube, (at_state("starting", name), at_state("running", name)))
         (event,) = kube.objects.values()
         label = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
         assert re.fullmatch(rf"{label}(\.{label})*", event["metadata"]["name"])
@@ -138,11 +157,10 @@ class TestEvents:
 
     async def test_events_of_different_states_and_builds_have_different_names(self) -> None:
         kube = FakeKube()
-        poster = EventPoster(kube)
         other = replace(at_state("running"), uid="another build of this name")
-        for before, after in (("pending", "starting"), ("starting", "running"), ("running", "failed")):
-            await poster.build_changed(at_state(before), at_state(after))
-        await poster.build_changed(at_state("starting"), other)
+        states = (("pending", "starting"), ("starting", "running"), ("running", "failed"))
+        changes = [(at_state(before), at_state(after)) for before, after in states]
+        await post(kube, *changes, (at_state("starting"), other))
         assert len(kube.objects) == 4
 
     @pytest.mark.parametrize("status", [0, 403, 409, 500])
@@ -153,5 +171,5 @@ class TestEvents:
             raise ApiError(status, "Refused", "no events here")
 
         kube.before = refuse
-        await EventPoster(kube).build_changed(at_state("starting"), at_state("running"))
+        await post(kube, (at_state("starting"), at_state("running")))
         assert kube.writes == []

@@ -34,12 +34,6 @@ def env(pod: dict[str, Any], container: str) -> dict[str, str]:
     return next({e["name"]: e["value"] for e in c["env"]} for c in containers if c["name"] == container)
 
 
-def mounts(pod: dict[str, Any], volume: str) -> set[str]:
-    """Containers that have the volume."""
-    containers = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
-    return {c["name"] for c in containers if any(m["name"] == volume for m in c["volumeMounts"])}
-
-
 def test_a_setting_that_is_not_given_leaves_no_field() -> None:
     spec = template()["spec"]
     assert not {"affinity", "tolerations", "imagePullSecrets", "priorityClassName", "runtimeClassName"} & set(spec)
@@ -87,13 +81,6 @@ def test_the_proxy_is_told_to_those_that_reach_the_world_and_not_to_collect() ->
     assert env(pod, "fetch")["https_proxy"] == env(pod, "source")["https_proxy"] == "http://proxy:3128"
     assert "https_proxy" not in env(pod, "collect")
     assert [e["value"] for e in pod["spec"]["containers"][0]["env"] if e["name"] == "HOME"][-1] == "/root"
-
-
-def test_the_ca_bundle_is_mounted_where_the_world_is_reached() -> None:
-    pod = template(caConfigMap="bundle")
-    assert {"name": "ca", "configMap": {"name": "bundle"}} in pod["spec"]["volumes"]
-    assert mounts(pod, "ca") == {"fetch", "source"}
-    assert env(pod, "source")["SSL_CERT_FILE"] == "/etc/copr-ca/ca-bundle.crt"
 
 
 @pytest.mark.parametrize(

@@ -459,3 +459,46 @@ def test_another_directory_of_the_project_is_made_before_the_source_step() -> No
     assert reason(away) == "BackendUnavailable"
     assert away.requeue_at == at(71)
     assert plan(observed(special), CONFIG).actions == (actions.CreateJob(SRC, 1),)
+
+
+class TestSources:
+    def test_a_dist_git_that_the_installation_does_not_know_fails_before_any_pod(self) -> None:
+        source = {"type": "distgit", "distgit": {"package": "hello", "instance": "mine"}}
+        decision = plan(observed(build(accepted(), source=source)), CONFIG)
+        assert decision.actions == ()
+        assert decision.status is not None
+        assert decision.status.state == "failed"
+        assert decision.status.failure is not None
+        assert (decision.status.failure.reason, decision.status.failure.step) == ("UnknownDistGit", "validation")
+
+    def test_a_custom_source_waits_for_its_own_chroot(self) -> None:
+        source = {"type": "custom", "custom": {"script": "#!/bin/sh", "chroot": "fedora-43-x86_64"}}
+        decision = plan(observed(build(accepted(), source=source)), CONFIG)
+        assert decision.actions == ()
+        assert reason(decision) == "ChrootNotFound"
+
+    def test_the_checksum_of_a_link_is_in_the_status(self) -> None:
+        made = SRPM_MADE.model_copy(update={"source_sha256": "b" * 64})
+        source = job(SRC, state="complete")
+        seen = observed(
+            build(accepted(source_state="running")), source, pods=(pod(source, "Succeeded", collect=said(made)),)
+        )
+        decision = plan(seen, CONFIG)
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert decision.status.source.sha256 == "b" * 64
+
+    @pytest.mark.parametrize(("seconds", "state"), [(900, "starting"), (961, "failed")])
+    def test_a_large_clone_has_its_own_time(self, seconds: float, state: str) -> None:
+        """Ten minutes for the pod to start, and eleven for `fetch` from when it has."""
+        source = job(SRC)
+        running = pod(source, "Pending", fetch=container("running", started=at(300)))
+        decision = plan(
+            observed(build(accepted(source_state="starting")), source, pods=(running,), now=seconds), CONFIG
+        )
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert (decision.status.source.state, decision.status.source.attempt) == (
+            "pending" if state == "failed" else state,
+            2 if state == "failed" else 1,
+        )

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import aiohttp
 
 from copr_operator.builder.agent.backend import Pauses, store
+from copr_operator.builder.agent.egress import EgressProxy
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import say
 
@@ -52,36 +53,55 @@ def check_url(url: str) -> None:
 
 
 async def download_link(
-    session: aiohttp.ClientSession, url: str, target: Path, *, limit: int, timeout: float, pauses: Pauses | None = None
+    session: aiohttp.ClientSession,
+    url: str,
+    target: Path,
+    *,
+    limit: int,
+    timeout: float,
+    egress: EgressProxy | None = None,
+    pauses: Pauses | None = None,
 ) -> str:
-    """Downloads `url` to `target`; its SHA-256. `limit` in bytes; `timeout` in seconds for everything together."""
+    """Downloads `url` to `target`; its SHA-256. `limit` in bytes; `timeout` in seconds for everything together.
+
+    `egress`: the proxy that decides which hosts may be connected to, be it the URL's or a redirect's.
+    """
     try:
         async with asyncio.timeout(timeout):
-            return await _with_tries(session, url, target, limit, pauses or Pauses())
+            return await _with_tries(session, url, target, limit, egress, pauses or Pauses())
     except TimeoutError:
         raise AgentError("SourceDownloadFailed", f"{url} was not downloaded within {timeout:.0f} seconds") from None
 
 
-async def _with_tries(session: aiohttp.ClientSession, url: str, target: Path, limit: int, pauses: Pauses) -> str:
+async def _with_tries(
+    session: aiohttp.ClientSession, url: str, target: Path, limit: int, egress: EgressProxy | None, pauses: Pauses
+) -> str:
     for tries in range(MAX_TRIES):
         try:
-            return await _follow(session, url, target, limit)
+            return await _follow(session, url, target, limit, egress)
         except aiohttp.ClientConnectorCertificateError as error:
             raise AgentError("SourceDownloadFailed", f"{url}: {error}") from error
         except (_TryAgainError, aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = f"{type(error).__name__}: {error}" if not isinstance(error, _TryAgainError) else str(error)
+            if egress is not None and egress.refusals:
+                raise AgentError("AddressRefused", egress.refusals[-1]) from error
             say(f"{url}: {problem} (try {tries + 1} of {MAX_TRIES})")
         if tries + 1 < MAX_TRIES:
             await asyncio.sleep(pauses.after(tries))
     raise AgentError("SourceDownloadFailed", f"{url}: {problem}")
 
 
-async def _follow(session: aiohttp.ClientSession, url: str, target: Path, limit: int) -> str:
+async def _follow(
+    session: aiohttp.ClientSession, url: str, target: Path, limit: int, egress: EgressProxy | None
+) -> str:
+    proxy = egress.url if egress is not None else None
     for _ in range(MAX_REDIRECTS + 1):
         check_url(url)
         # identity: the checksum is of the file as the server keeps it.
         headers = {"Accept-Encoding": "identity"}
-        async with session.get(url, headers=headers, allow_redirects=False, timeout=_TIMEOUT) as response:
+        async with session.get(url, headers=headers, allow_redirects=False, timeout=_TIMEOUT, proxy=proxy) as response:
+            if egress is not None and egress.refusals:
+                raise AgentError("AddressRefused", egress.refusals[-1])
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
                 url = urljoin(url, location)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -10,11 +12,32 @@ from urllib.parse import quote
 import aiohttp
 
 from copr_operator.builder.agent.backend import Backend, tls_context
-from copr_operator.builder.agent.download import check_url, download_link, source_file_name
+from copr_operator.builder.agent.download import check_url, source_file_name
 from copr_operator.builder.agent.errors import AgentError
-from copr_operator.builder.agent.pod import CA_VARIABLE, SOURCE_CHECKSUM, PodPaths, read_plan, say, write_summary
+from copr_operator.builder.agent.pod import (
+    CA_VARIABLE,
+    SOURCE_CHECKSUM,
+    PodPaths,
+    read_plan,
+    recent,
+    say,
+    write_summary,
+)
 from copr_operator.builder.agent.render import render
-from copr_operator.core.wire import AgentExit, LinkSource, StepPlan, StepSource, StepSummary, UploadSource
+from copr_operator.builder.agent.repositories import bring_dist_git, bring_link, bring_scm
+from copr_operator.core.wire import (
+    AgentExit,
+    CustomSource,
+    DistGitSource,
+    LinkSource,
+    PypiSource,
+    RubyGemsSource,
+    ScmSource,
+    StepPlan,
+    StepSource,
+    StepSummary,
+    UploadSource,
+)
 
 _SRPM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~^-]{0,250}\.src\.rpm")
 
@@ -49,20 +72,27 @@ def prepare(plan: StepPlan, paths: PodPaths) -> None:
             _write(paths.in_dir / "scripts" / script.name, script.read_text())
     for name, text in render(plan).items():
         _write(paths.in_dir / name, text)
+    # An emptyDir is open to all: the build user could put something else in the FIFO's place.
+    paths.end_fifo.parent.chmod(0o755)
     os.mkfifo(paths.end_fifo, 0o600)
 
 
 async def bring(plan: StepPlan, paths: PodPaths) -> None:
     """The source or the SRPM, checked against its announced checksum."""
+    if plan.step == "rpm":
+        async with _backend(plan, paths) as backend:
+            await _bring_srpm(plan, paths, backend)
+    elif plan.source is None:
+        raise AgentError("FetchFailed", "the plan of a source step has no source")
+    else:
+        await _bring_source(plan, plan.source, paths)
+
+
+@asynccontextmanager
+async def _backend(plan: StepPlan, paths: PodPaths) -> AsyncIterator[Backend]:
     context = tls_context(os.environ.get(CA_VARIABLE))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-        backend = Backend(session, plan.backend_url, paths.token, "FetchFailed", budget=plan.limits.fetch)
-        if plan.step == "rpm":
-            await _bring_srpm(plan, paths, backend)
-        elif plan.source is None:
-            raise AgentError("FetchFailed", "the plan of a source step has no source")
-        else:
-            await _bring_source(plan, plan.source, paths, backend)
+        yield Backend(session, plan.backend_url, paths.token, "FetchFailed", budget=plan.limits.fetch)
 
 
 async def _bring_srpm(plan: StepPlan, paths: PodPaths, backend: Backend) -> None:
@@ -75,21 +105,33 @@ async def _bring_srpm(plan: StepPlan, paths: PodPaths, backend: Backend) -> None
     say(f"brought {plan.srpm.name}, sha256 {sha256}")
 
 
-async def _bring_source(plan: StepPlan, source: StepSource, paths: PodPaths, backend: Backend) -> None:
-    directory = paths.in_dir / "source"
-    limit = plan.limits.max_source_bytes
+async def _bring_source(plan: StepPlan, source: StepSource, paths: PodPaths) -> None:
     match source:
         case LinkSource(url=url):
             check_url(url)
-            target = directory / source_file_name(url.partition("?")[0].partition("#")[0])
-            # A session of its own: it must never see the backend's token or trust its CA only; it may use a proxy.
-            async with aiohttp.ClientSession(trust_env=True, auto_decompress=False) as session:
-                sha256 = await download_link(session, url, target, limit=limit, timeout=plan.limits.fetch)
+            target = paths.in_dir / "source" / source_file_name(url.partition("?")[0].partition("#")[0])
+            sha256 = await bring_link(plan, url, target)
+            _brought(paths, target, sha256)
         case UploadSource(ref=ref, sha256=announced):
-            target = directory / source_file_name(ref)
-            sha256 = await backend.download(f"/upload/{quote(ref)}", target, limit, missing="UploadNotFound")
+            target = paths.in_dir / "source" / source_file_name(ref)
+            async with _backend(plan, paths) as backend:
+                path = f"/upload/{quote(ref)}"
+                sha256 = await backend.download(path, target, plan.limits.max_source_bytes, missing="UploadNotFound")
             if announced is not None and announced.lower() != sha256:
                 raise AgentError("ChecksumMismatch", f"{target.name} has sha256 {sha256}, announced was {announced}")
+            _brought(paths, target, sha256)
+        case ScmSource():
+            say(f"brought {await bring_scm(plan, source, paths)}")
+        case DistGitSource():
+            say(f"brought {await bring_dist_git(plan, source, paths)}")
+        case CustomSource(script=script):
+            _write(paths.in_dir / "script", script)
+            (paths.in_dir / "script").chmod(0o755)
+        case PypiSource() | RubyGemsSource():
+            say("nothing to bring: the tools of the source step download what they need")
+
+
+def _brought(paths: PodPaths, target: Path, sha256: str) -> None:
     _write(paths.in_dir / SOURCE_CHECKSUM, sha256)
     say(f"brought {target.name}, {target.stat().st_size} bytes, sha256 {sha256}")
 
@@ -100,6 +142,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _failed(paths: PodPaths, failure: AgentError) -> int:
+    log_tail = recent()
     say(str(failure))
-    write_summary(paths, StepSummary(outcome="failed", failure=failure.as_step_failure()))
+    write_summary(paths, StepSummary(outcome="failed", failure=failure.as_step_failure(), log_tail=log_tail))
     return failure.exit_code

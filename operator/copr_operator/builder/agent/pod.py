@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from copr_operator.core.wire import StepPlan, StepSummary, fit_summary
 
 PLAN_VARIABLE = "COPR_PLAN"
 CA_VARIABLE = "COPR_BACKEND_CA"
+SOURCE_CA_VARIABLE = "SSL_CERT_FILE"
+"""Path of the bundle that sources' servers are verified with, if not the image's; OpenSSL's own variable."""
+REPOSITORY = "repository"
+"""Directory below /copr/in/source that holds what was cloned."""
 SOURCE_CHECKSUM = "source.sha256"
 """File below /copr/in in which `fetch` tells `collect` the checksum of the source it brought."""
 
@@ -25,6 +30,8 @@ class PodPaths:
     out_dir: Path = Path(names.OUT_DIR)
     end_fifo: Path = Path(names.END_FIFO)
     token: Path = Path(names.TOKEN_PATH)
+    private: Path = Path(names.PRIVATE_DIR)
+    credentials: Path = Path(names.CREDENTIALS_DIR)
     termination_log: Path = Path("/dev/termination-log")
 
 
@@ -37,8 +44,17 @@ def read_plan() -> StepPlan:
         raise AgentError("FetchFailed", f"{PLAN_VARIABLE} is not a plan: {error}") from error
 
 
+_RECENT: deque[str] = deque(maxlen=30)
+
+
+def recent() -> str:
+    """The last lines of the container's log, for its summary: `fetch` has no other way to show them."""
+    return "\n".join(_RECENT)
+
+
 def say(message: str) -> None:
     """A line in the container's log."""
+    _RECENT.append(message)
     sys.stdout.write(f"[copr] {message}\n")
     sys.stdout.flush()
 

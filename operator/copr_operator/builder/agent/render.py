@@ -7,9 +7,20 @@ none of them can fail, so that a strange value can at worst have no effect.
 import re
 import shlex
 from collections.abc import Iterable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from copr_operator.core.wire import RepoConfig, StepPlan
+from copr_operator.core.wire import (
+    CustomSource,
+    DistGitSource,
+    LinkSource,
+    PypiSource,
+    RepoConfig,
+    RubyGemsSource,
+    ScmSource,
+    StepPlan,
+    StepSource,
+    UploadSource,
+)
 
 CURL_PROTOCOLS = "-all,+https,+http,+ftps"
 """What a spec's Source URLs may use: curl would also read local files and speak a dozen other protocols."""
@@ -43,7 +54,51 @@ def settings(plan: StepPlan) -> str:
         "WITH_OPTS": plan.with_opts,
         "WITHOUT_OPTS": plan.without_opts,
     }
+    if plan.source is not None:
+        values |= source_settings(plan, plan.source)
     return "".join(f"{name}={_shell(value)}\n" for name, value in values.items())
+
+
+def source_settings(plan: StepPlan, source: StepSource) -> dict[str, str | int | tuple[str, ...]]:
+    """What source.sh and the script of the method (source-METHOD.sh) need. Paths are relative to the repository."""
+    match source:
+        case LinkSource() | UploadSource():
+            return {"METHOD": "file"}
+        case ScmSource():
+            return {
+                "METHOD": source.method,
+                "SUBDIRECTORY": source.subdirectory,
+                "SPEC_PATH": source.spec or "",
+                "CLONE_URL": without_password(source.clone_url),
+            }
+        case DistGitSource():
+            return {"METHOD": "distgit"}
+        case PypiSource():
+            return {
+                "METHOD": source.generator,
+                "PACKAGE": source.name,
+                "PACKAGE_VERSION": source.version or "",
+                "PYTHON_VERSIONS": source.python_versions,
+                "SPEC_TEMPLATE": source.template,
+                "INDEX_URL": source.index_url,
+            }
+        case RubyGemsSource():
+            return {"METHOD": "gem2rpm", "PACKAGE": source.name, "GEM_SOURCE": source.gem_source}
+        case CustomSource():
+            return {
+                "METHOD": "custom",
+                "RESULTDIR": source.resultdir,
+                "COPR_OWNER": plan.owner,
+                "COPR_PROJECT": plan.project,
+                "COPR_PACKAGE": plan.package or "",
+            }
+
+
+def without_password(url: str) -> str:
+    """The URL for untrusted eyes: a password in it belongs to the clone."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}").geturl()
 
 
 def macros(plan: StepPlan) -> str:

@@ -4,7 +4,8 @@
 # Exit codes: WrapperExit of core/wire.py.
 readonly EXIT_FAILED=1 EXIT_SRPM_INVALID=20 EXIT_DEPENDENCIES=21 EXIT_BUILD_FAILED=22 EXIT_TIMEOUT=23
 readonly EXIT_NO_PACKAGE_MANAGER=24 EXIT_NO_NETWORK_ISOLATION=25 EXIT_NO_SRPM=26 EXIT_SEVERAL_SRPMS=27
-readonly EXIT_SOURCE_FAILED=28 EXIT_TOOL_MISSING=29 EXIT_TERMINATED=143
+readonly EXIT_SOURCE_FAILED=28 EXIT_TOOL_MISSING=29 EXIT_NO_SPEC=30 EXIT_SEVERAL_SPECS=31 EXIT_SCRIPT_FAILED=32
+readonly EXIT_NO_LICENSE=33 EXIT_TERMINATED=143
 
 readonly IN_DIR=/copr/in OUT_DIR=/copr/out
 readonly RESULTS_DIR=$OUT_DIR/results
@@ -45,13 +46,26 @@ wait_gone() { # PID SECONDS: true when the process is gone in time
     done
 }
 
+builder_name() { # the build user's name; images may have one of its number already
+    local name rest ids
+    while IFS=: read -r name rest; do
+        IFS=: read -r -a ids <<<"$rest"
+        [[ ${ids[1]:-} != "$BUILDER_ID" ]] || break
+        name=builder
+    done </etc/passwd
+    printf '%s' "${name:-builder}"
+}
+
 # The environment of everything that runs as the build user: nothing of the pod's, except proxies where it has network.
 builder_environment() { # sets BUILDER_ENV
-    BUILDER_ENV=(HOME="$BUILDER_HOME" USER=builder LOGNAME=builder SHELL=/bin/bash TERM=dumb LANG=C.UTF-8 TZ=UTC
+    local user
+    user=$(builder_name)
+    BUILDER_ENV=(HOME="$BUILDER_HOME" USER="$user" LOGNAME="$user" SHELL=/bin/bash TERM=dumb LANG=C.UTF-8 TZ=UTC
         PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin)
     [[ ${1:-} == online ]] || return 0
     local name
-    for name in http_proxy https_proxy ftp_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SSL_CERT_FILE CURL_CA_BUNDLE; do
+    for name in http_proxy https_proxy ftp_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY \
+        SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE GIT_SSL_CAINFO; do
         [[ -n ${!name:-} ]] && BUILDER_ENV+=("$name=${!name}")
     done
     return 0
@@ -115,11 +129,14 @@ end_builder_processes() {
 
 # logged FILE COMMAND...: output to the live log and appended to FILE as well; then nothing of the build user's runs on.
 logged() {
-    local file=$1 status=0 copier
+    local file=$1 status=0 copier copy
     shift
+    # Opened here, not by the command's own redirection: of a program's, $! would not be known in this shell.
     # -i: an INT to the whole group must not cut off what the command says about it.
-    "$@" > >(exec tee -i -a -- "$file") 2>&1 || status=$?
+    exec {copy}> >(exec tee -i -a -- "$file")
     copier=$!
+    "$@" >&"$copy" 2>&1 || status=$?
+    exec {copy}>&-
     end_builder_processes
     # A daemon that a package's scriptlet left behind would hold the pipe open for ever.
     wait_gone "$copier" 5 || kill -KILL "$copier" 2>/dev/null

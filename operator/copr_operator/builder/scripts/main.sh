@@ -146,7 +146,7 @@ supervise() { # sets CODE
     wait "$STEP_PID" 2>/dev/null
     CODE=$?
     # A step that was killed, or ended in a way it does not know, failed; its code must not look like a cancel.
-    if ((CODE != 0 && (CODE < EXIT_SRPM_INVALID || CODE > EXIT_TOOL_MISSING))); then
+    if ((CODE != 0 && (CODE < EXIT_SRPM_INVALID || CODE > EXIT_NO_LICENSE))); then
         say "the step ended abnormally ($(explain_status "$CODE"))"
         CODE=$EXIT_FAILED
     fi

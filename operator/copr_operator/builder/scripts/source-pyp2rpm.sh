@@ -1,0 +1,20 @@
+# shellcheck shell=bash
+# pyp2rpm writes the spec and makes the SRPM. The first Python version is the base, the others are built too.
+
+# shellcheck source=pypi-index.sh
+. "$IN_DIR/scripts/pypi-index.sh"
+
+make_srpm() {
+    local version flag=-b command=(pyp2rpm "$PACKAGE" -t "$SPEC_TEMPLATE" --srpm -d "$WORK")
+    need pyp2rpm
+    work_directory
+    use_index
+    for version in "${PYTHON_VERSIONS[@]}"; do
+        command+=("$flag" "$version")
+        flag=-p
+    done
+    [[ -z $PACKAGE_VERSION ]] || command+=(-v "$PACKAGE_VERSION")
+    banner "Making the SRPM of $PACKAGE with pyp2rpm"
+    tool pyp2rpm env "${INDEX_ENV[@]}" "${command[@]}"
+    take_srpms "$WORK"
+}

@@ -1,0 +1,256 @@
+"""What clients do to builds, carried out on CoprBuilds: create, cancel, delete."""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from copr_operator.api.sources import SourceSpec
+from copr_operator.core import names
+from copr_operator.core.observed import ProjectView
+from copr_operator.frontend import rights
+from copr_operator.frontend.build_forms import BuildOptions, checked
+from copr_operator.frontend.cache import Cache
+from copr_operator.frontend.errors import CoprError, build_form_error, unavailable
+from copr_operator.frontend.reader import Reader, refused
+from copr_operator.frontend.records import BuildRecord
+from copr_operator.frontend.tokens import Account
+from copr_operator.kube import paths
+from copr_operator.kube.client import ApiError, KubeClient
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Creates that wait for their ids at the same time; others wait before, so that a burst costs time and no 503s."""
+
+
+class Builds:
+    def __init__(
+        self, kube: KubeClient, cache: Cache, reader: Reader, *, id_timeout: float, cancel_timeout: float
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._reader = reader
+        self._id_timeout = id_timeout
+        self._cancel_timeout = cancel_timeout
+        self._creating = asyncio.Semaphore(AT_ONCE)
+
+    # -- create ------------------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        account: Account | None,
+        project: ProjectView,
+        options: BuildOptions,
+        sources: Sequence[Mapping[str, Any]],
+        idempotency_key: str | None = None,
+    ) -> list[BuildRecord]:
+        """One build for each source, all of them with their ids, or none at all.
+
+        `account` None: nobody, a webhook. The same `idempotency_key` of the same account in the same project brings the
+        same builds again.
+        """
+        batch = await self._batch(project, options)
+        base = {**options.spec, **batch, **({"submitter": account.name} if account is not None else {})}
+        specs = [checked({**base, "source": source}) for source in sources]
+        made: list[tuple[dict[str, Any], bool]] = []
+        try:
+            async with self._creating:
+                for number, spec in enumerate(specs):
+                    name = _name(project, account, idempotency_key, number)
+                    made.append(await self._create(project.namespace, name, spec))
+                patience = self._id_timeout * (1 + len(made) // AT_ONCE)
+                waits = (self._with_id(obj, patience) for obj, _ in made)
+                return list(await asyncio.gather(*waits))
+        except BaseException:
+            # Also when the client has gone away: no build that nobody knows of. Shielded, or that would stop it too.
+            await asyncio.shield(self._take_back([obj for obj, new in made if new]))
+            raise
+
+    async def _batch(self, project: ProjectView, options: BuildOptions) -> dict[str, str]:
+        """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400."""
+        batch: dict[str, str] = {}
+        for field, member, build_id in (
+            ("after_build_id", "afterBuild", options.after_build_id),
+            ("with_build_id", "withBuild", options.with_build_id),
+        ):
+            if build_id is None:
+                continue
+            try:
+                target = await self._reader.build(build_id)
+            except CoprError as error:
+                if error.status != 404:
+                    raise
+                raise build_form_error({field: [f"Build {build_id} not found"]}) from None
+            if target.namespace != project.namespace:
+                text = f"Build {build_id} is in another namespace than this project"
+                raise build_form_error({field: [text]})
+            if member == "withBuild" and target.finished:
+                raise build_form_error({field: [f"Build {build_id} is already finished"]})
+            batch[member] = target.name
+        return batch
+
+    async def _create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The object, and whether it is new."""
+        manifest = {
+            "apiVersion": names.API_VERSION,
+            "kind": "CoprBuild",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": dict(spec),
+        }
+        try:
+            return await self._kube.create(paths.copr("coprbuilds", namespace), manifest), True
+        except ApiError as error:
+            if error.conflict:
+                held = await self._kube.find(paths.copr("coprbuilds", namespace, name))
+                if held is not None and _same_source(held["spec"], spec):
+                    return held, False
+                raise CoprError(409, "This Idempotency-Key was used for another build.") from None
+            if error.not_found:
+                raise CoprError(404, f"Namespace {namespace} does not exist.") from None
+            raise refused(error) from None
+
+    async def _with_id(self, obj: Mapping[str, Any], patience: float) -> BuildRecord:
+        """The controller gives the id. Raises CoprError 503 when it doesn't in time."""
+        metadata = obj["metadata"]
+        record = await self._cache.wait(metadata["uid"], lambda _: True, patience)
+        if record is None:
+            # The watch may be what is late.
+            try:
+                now = await self._kube.find(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]))
+            except ApiError as error:
+                raise refused(error) from None
+            if now is not None and now["metadata"]["uid"] == metadata["uid"]:
+                self._cache.build_event("MODIFIED", now)
+                record = self._cache.by_uid(metadata["uid"])
+        if record is None:
+            raise unavailable("The build got no id in time: the controller is not working. It was not created.")
+        return record
+
+    async def _take_back(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        for obj in objects:
+            try:
+                await self._delete(obj["metadata"])
+            except ApiError as error:
+                logger.error("CoprBuild %s is left over: %s", obj["metadata"]["name"], error)
+
+    # -- cancel ------------------------------------------------------------------------------------------------------
+
+    async def cancel(self, account: Account, record: BuildRecord) -> BuildRecord:
+        """The build, canceled. Raises CoprError 403, 409 when it has ended (also when it ends meanwhile)."""
+        await self._require(account, record, rights.can_build, "You are not allowed to cancel this build.")
+        if record.finished:
+            raise _not_cancelable(record)
+        change = {"metadata": {"uid": record.uid}, "spec": {"cancel": True}}
+        try:
+            obj = await self._kube.patch(paths.copr("coprbuilds", record.namespace, record.name), change)
+        except ApiError as error:
+            if error.not_found or error.conflict:
+                raise CoprError(404, f"Build {record.id} does not exist.") from None
+            raise refused(error) from None
+        self._cache.build_event("MODIFIED", obj)
+        ended = await self._cache.wait(record.uid, lambda build: build.finished, self._cancel_timeout)
+        if ended is not None and ended.state != "canceled":
+            raise _not_cancelable(record)
+        # Not ended yet: the wish stands, and the build shows it.
+        return ended or self._cache.by_uid(record.uid) or record
+
+    # -- delete ------------------------------------------------------------------------------------------------------
+
+    async def delete(self, account: Account, record: BuildRecord) -> None:
+        """Raises CoprError 403, 400 for a build that has not ended (Copr: 500)."""
+        await self._require_delete(account, record)
+        if not record.finished:
+            raise CoprError(400, f"User '{account.name}' can not delete build {record.id}")
+        await self._delete_record(record)
+
+    async def delete_all(self, account: Account, build_ids: Sequence[int]) -> None:
+        """All of them or none. Raises CoprError 400 with up to three lines (Copr's delete_builds)."""
+        found: list[BuildRecord] = []
+        running: list[BuildRecord] = []
+        absent: list[int] = []
+        forbidden: list[int] = []
+        for build_id in dict.fromkeys(build_ids):
+            try:
+                record = await self._reader.build(build_id)
+                await self._require_delete(account, record)
+            except CoprError as error:
+                if error.status not in (403, 404):
+                    raise
+                (absent if error.status == 404 else forbidden).append(build_id)
+                continue
+            (found if record.finished else running).append(record)
+        lines = [
+            f"You don't have permissions to delete build(s) {_numbers(forbidden)}.\n" if forbidden else "",
+            f"Build(s) {_numbers([record.id for record in running])} are still running.\n" if running else "",
+            f"Build(s) {_numbers(absent)} don't exist.\n" if absent else "",
+        ]
+        if any(lines):
+            raise CoprError(400, "".join(lines))
+        await self.delete_records(found)
+
+    async def delete_records(self, records: Sequence[BuildRecord]) -> None:
+        """Several at a time. What is gone already is no error."""
+        at_once = asyncio.Semaphore(16)
+
+        async def delete(record: BuildRecord) -> None:
+            async with at_once:
+                await self._delete_record(record)
+
+        await asyncio.gather(*(delete(record) for record in records))
+
+    async def _delete_record(self, record: BuildRecord) -> None:
+        metadata = {"uid": record.uid, "namespace": record.namespace, "name": record.name}
+        try:
+            await self._delete(metadata)
+        except ApiError as error:
+            raise refused(error) from None
+        self._cache.build_event("DELETED", {"metadata": metadata})
+
+    async def _delete(self, metadata: Mapping[str, Any]) -> None:
+        body = {"preconditions": {"uid": metadata["uid"]}}
+        await self._kube.delete(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]), body)
+
+    # -- rights ------------------------------------------------------------------------------------------------------
+
+    async def _require_delete(self, account: Account, record: BuildRecord) -> None:
+        text = f"User '{account.name}' doesn't have permissions to delete build {record.id}"
+        project = await self._require(account, record, rights.can_edit, text)
+        if project is not None and project.spec.api_settings.persistent:
+            raise CoprError(403, f"User '{account.name}' can not delete a persistent build {record.id}")
+
+    async def _require(
+        self, account: Account, record: BuildRecord, right: rights.Right, text: str
+    ) -> ProjectView | None:
+        """The build's project. A build without one belongs to nobody: only an administrator may touch it."""
+        project = await self._reader.project_of(record)
+        if not (account.admin if project is None else right(account, project.spec)):
+            raise CoprError(403, text)
+        return project
+
+
+def _name(project: ProjectView, account: Account | None, key: str | None, number: int) -> str:
+    """`<project>-<random>`; with a key always the same, so that two requests can't both create it."""
+    stem = names.slug(project.spec.name)
+    if key is None:
+        return f"{stem}-{secrets.token_hex(5)}"
+    text = "\0".join((project.uid, account.name if account is not None else "", key, str(number)))
+    return f"{stem}-k{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}"
+
+
+def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Compared as models: the API server has filled in defaults. A file that was sent again has another reference."""
+    one, other = (SourceSpec.model_validate(spec["source"]) for spec in (held, wanted))
+    if one.upload is not None and other.upload is not None:
+        return one.upload.sha256 == other.upload.sha256
+    return one == other
+
+
+def _not_cancelable(record: BuildRecord) -> CoprError:
+    return CoprError(409, f"Cannot cancel build {record.id}")
+
+
+def _numbers(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids))

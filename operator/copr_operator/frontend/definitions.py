@@ -1,0 +1,73 @@
+"""What clients do to package definitions, carried out on CoprPackages."""
+
+from typing import Any
+
+from copr_operator.api.package import PackageSpec
+from copr_operator.core import names
+from copr_operator.core.observed import ProjectView
+from copr_operator.frontend.cache import Cache
+from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.reader import refused
+from copr_operator.frontend.records import PackageRecord
+from copr_operator.kube import paths
+from copr_operator.kube.client import ApiError, KubeClient
+
+
+class Definitions:
+    def __init__(self, kube: KubeClient, cache: Cache) -> None:
+        self._kube = kube
+        self._cache = cache
+
+    async def create(self, project: ProjectView, spec: PackageSpec) -> None:
+        """Raises CoprError 409 when the package is defined already."""
+        manifest = _manifest(spec, {"name": object_name(project, spec.name)})
+        try:
+            obj = await self._kube.create(paths.copr("coprpackages", project.namespace), manifest)
+        except ApiError as error:
+            if error.conflict:
+                raise exists(project, spec.name) from None
+            raise refused(error) from None
+        self._cache.package_event("ADDED", obj)
+
+    async def replace(self, record: PackageRecord, spec: PackageSpec) -> None:
+        """Raises CoprError 409 when somebody else has changed it since it was read."""
+        manifest = _manifest(spec, {"name": record.name, "resourceVersion": record.version, "uid": record.uid})
+        try:
+            obj = await self._kube.replace(paths.copr("coprpackages", record.namespace, record.name), manifest)
+        except ApiError as error:
+            if error.conflict or error.not_found:
+                raise CoprError(409, "The package is being changed by others; try again.") from None
+            raise refused(error) from None
+        self._cache.package_event("MODIFIED", obj)
+
+    async def delete(self, record: PackageRecord) -> None:
+        """What is gone already is no error."""
+        path = paths.copr("coprpackages", record.namespace, record.name)
+        try:
+            await self._kube.delete(path, {"preconditions": {"uid": record.uid}})
+        except ApiError as error:
+            raise refused(error) from None
+        self._cache.package_event("DELETED", {"metadata": {"uid": record.uid}})
+
+    async def copy(self, source: ProjectView, target: ProjectView) -> None:
+        """Definitions that the target does not have yet."""
+        known = {record.spec.name for record in self._cache.packages_of(target)}
+        for record in self._cache.packages_of(source):
+            if record.spec.name not in known:
+                update = {"owner": target.spec.owner, "project": target.spec.name}
+                await self.create(target, record.spec.model_copy(update=update))
+
+
+def object_name(project: ProjectView, package: str) -> str:
+    """Of the CoprPackage: the same for the same package, so that no two replicas define it twice."""
+    stem = names.short_hash(f"{project.spec.owner}/{project.spec.name}/{package}", 8)
+    return f"{names.slug(project.spec.name)}-{names.slug(package.lower())}-{stem}"
+
+
+def exists(project: ProjectView, name: str) -> CoprError:
+    return CoprError(409, f"Package {name[:100]} already exists in copr {project.spec.owner}/{project.spec.name}.")
+
+
+def _manifest(spec: PackageSpec, metadata: dict[str, Any]) -> dict[str, Any]:
+    body = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"apiVersion": names.API_VERSION, "kind": "CoprPackage", "metadata": metadata, "spec": body}

@@ -1,0 +1,141 @@
+"""`/webhooks/...`: code forges and scripts that have packages built, and the secret that lets them."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from copr_operator.api.sources import SourceSpec
+from copr_operator.core.observed import ProjectView
+from copr_operator.frontend import rights, webhooks
+from copr_operator.frontend.body import parse_json_object, read_bytes
+from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.http import API, answer, idempotency_key, query, route
+from copr_operator.frontend.packages import Package, build_options
+from copr_operator.frontend.present_project import number
+from copr_operator.frontend.reader import refused
+from copr_operator.frontend.records import BuildRecord
+from copr_operator.frontend.services import Services
+from copr_operator.kube.client import ApiError
+
+MAX_EVENT = 8 * 1024**2
+MOST_BUILDS = 100
+_OPTIONS: Mapping[str, Any] = {"background": True}
+"""Builds by webhooks give way to those that people wait for, as in Copr."""
+
+
+class WebhookRoutes:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        return [
+            route(f"{API}/webhook/generate/{{ownername}}/{{projectname}}", self.generate, "POST"),
+            route("/webhooks/custom/{id}/{secret}/{package}", self.custom, "POST"),
+            route("/webhooks/custom-dir/{owner}/{dirname}/{secret}/{package}", self.custom_dir, "POST"),
+            route("/webhooks/{forge}/{id}/{secret}", self.forge, "POST"),
+            route("/webhooks/{forge}/{id}/{secret}/{package}", self.forge, "POST"),
+        ]
+
+    async def generate(self, request: Request) -> Response:
+        """A new secret; the one before it is lost."""
+        account = await self._services.auth.account(request)
+        project = await self._services.reader.project(query(request, "ownername"), query(request, "projectname"))
+        full_name = f"{project.spec.owner}/{project.spec.name}"
+        if not rights.can_edit(account, project.spec):
+            raise CoprError(
+                403, f"User '{account.name}' can not see permissions for project '{full_name}' (missing admin rights)"
+            )
+        secret, manifest = webhooks.new_secret(project.uid)
+        try:
+            await self._services.secrets.replace(webhooks.secret_name(project.uid), manifest)
+        except ApiError as error:
+            raise refused(error) from None
+        return answer(
+            {
+                "id": number(project.uid), "name": project.spec.name, "ownername": project.spec.owner,
+                "full_name": full_name, "webhook_secret": secret,
+            }
+        )  # fmt: skip
+
+    async def forge(self, request: Request) -> Response:
+        """The ids of the builds that the event brings; an event that is sent again brings the same builds."""
+        forge, secret = str(request.path_params["forge"]), str(request.path_params["secret"])
+        if forge not in ("github", "gitlab", "bitbucket"):
+            raise CoprError(404, "There is no such webhook.")
+        project = await self._project(request, secret)
+        data = await read_bytes(request, MAX_EVENT, self._services.limits.silence)
+        if not webhooks.signed(request.headers, data, secret):
+            raise CoprError(403, "The signature is not made with the webhook's secret.")
+        if request.headers.get("x-github-event") == "ping":
+            return answer({"builds": []})
+        event = webhooks.parse(forge, request.headers, _payload(request, data))
+        wanted = []
+        if event is not None:
+            name = request.path_params.get("package")
+            packages = await self._services.reader.packages(project, name)
+            wanted = webhooks.concerned(packages.values(), event, name)[:MOST_BUILDS]
+        delivery = webhooks.delivery(request.headers)
+        records = await asyncio.gather(*(self._build(project, package, source, delivery) for package, source in wanted))
+        return answer({"builds": [record.id for record in records]})
+
+    async def custom(self, request: Request) -> Response:
+        """Builds the named package from its own source; the answer is the build's id, for scripts."""
+        project = await self._project(request, str(request.path_params["secret"]))
+        return await self._custom(request, project, project.spec.name)
+
+    async def custom_dir(self, request: Request) -> Response:
+        owner, dirname = str(request.path_params["owner"]), str(request.path_params["dirname"])
+        project = await self._services.reader.project(owner, dirname.partition(":")[0])
+        await self._check_secret(project, str(request.path_params["secret"]))
+        return await self._custom(request, project, dirname)
+
+    async def _custom(self, request: Request, project: ProjectView, dirname: str) -> Response:
+        await read_bytes(request, MAX_EVENT, self._services.limits.silence)
+        name = str(request.path_params["package"])
+        package = (await self._services.reader.packages(project, name)).get(name)
+        if package is None:
+            return PlainTextResponse("PACKAGE_NOT_FOUND\n", 404)
+        if package.source is None:
+            return PlainTextResponse("BUILD_REQUEST_ERROR\n", 400)
+        key = webhooks.delivery(request.headers) or idempotency_key(request)
+        record = await self._build(project, package, package.source, key, dirname)
+        return PlainTextResponse(f"{record.id}\n")
+
+    # -- shared ------------------------------------------------------------------------------------------------------
+
+    async def _project(self, request: Request, secret: str) -> ProjectView:
+        """By the number in the URL. Raises CoprError 403, also when there is no such project."""
+        text = str(request.path_params["id"])
+        project = self._services.cache.project_by_number(int(text)) if text.isascii() and text.isdigit() else None
+        if project is None:
+            raise CoprError(403, "This webhook is not valid")
+        await self._check_secret(project, secret)
+        return project
+
+    async def _check_secret(self, project: ProjectView, secret: str) -> None:
+        kept = await self._services.secrets.get(webhooks.secret_name(project.uid))
+        if not webhooks.is_secret(kept, secret):
+            raise CoprError(403, "This webhook is not valid")
+
+    async def _build(
+        self, project: ProjectView, package: Package, source: SourceSpec, key: str | None, dirname: str | None = None
+    ) -> BuildRecord:
+        options = build_options(project, package, {**_OPTIONS, "project_dirname": dirname})
+        body = source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        key = None if key is None else f"webhook {key} {package.name}"
+        return (await self._services.builds.create(None, project, options, [body], key))[0]
+
+
+def _payload(request: Request, data: bytes) -> Mapping[str, Any]:
+    """As JSON, or as JSON in a form's field `payload` (GitHub's other content type)."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        fields = parse_qs(data.decode(errors="replace"), max_num_fields=100)
+        data = json.dumps(None).encode() if "payload" not in fields else fields["payload"][0].encode(errors="replace")
+    return parse_json_object(data)

@@ -1,0 +1,138 @@
+"""CoprProject -> the objects of Copr's API v3 (contract 3.5, 3.7, 3.8). Pure."""
+
+import functools
+import hashlib
+from typing import Any
+
+from copr_operator.api.project import ProjectChroot
+from copr_operator.core.observed import BuildView, ProjectView
+from copr_operator.frontend.present import Json
+
+
+@functools.lru_cache(maxsize=65536)
+def number(text: str) -> int:
+    """A number for what has none here: the same for the same uid or name, other for others (52 bits)."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)
+
+
+def project_json(project: ProjectView, results_url: str) -> Json:
+    """3.7."""
+    spec, api = project.spec, project.spec.api_settings
+    base = f"{results_url}/results/{spec.owner}/{spec.name}"
+    return {
+        "id": number(project.uid),
+        "name": spec.name,
+        "ownername": spec.owner,
+        "full_name": f"{spec.owner}/{spec.name}",
+        "homepage": api.homepage,
+        "contact": api.contact,
+        "description": spec.description,
+        "instructions": api.instructions,
+        "devel_mode": api.devel_mode,
+        "persistent": api.persistent,
+        "unlisted_on_hp": api.unlisted_on_hp,
+        "auto_prune": api.auto_prune,
+        "chroot_repos": {chroot.name: f"{base}/{chroot.name}/" for chroot in spec.chroots},
+        "additional_repos": spec.additional_repos,
+        "enable_net": spec.enable_net,
+        "bootstrap": api.bootstrap,
+        "isolation": api.isolation,
+        "module_hotfixes": api.module_hotfixes,
+        "appstream": api.appstream,
+        "packit_forge_projects_allowed": api.packit_forge_projects_allowed,
+        "follow_fedora_branching": api.follow_fedora_branching,
+        "repo_priority": api.repo_priority,
+        # What is told otherwise makes `copr-cli download-build` look for RPMs elsewhere (7.2).
+        "storage": "backend",
+    }
+
+
+def chroot_json(project: ProjectView, chroot: ProjectChroot) -> Json:
+    """3.8."""
+    return {
+        "mock_chroot": chroot.name,
+        "projectname": project.spec.name,
+        "ownername": project.spec.owner,
+        "comps_name": None,
+        "additional_repos": chroot.additional_repos,
+        "additional_packages": chroot.additional_packages,
+        "additional_modules": chroot.api_settings.additional_modules,
+        "with_opts": chroot.with_opts,
+        "without_opts": chroot.without_opts,
+        "delete_after_days": None,
+        "isolation": chroot.api_settings.isolation,
+    }
+
+
+def chroot_build_config(project: ProjectView, chroot: ProjectChroot, results_url: str) -> Json:
+    """What a build in the chroot starts from (`copr-cli mock-config`)."""
+    config: Json = {
+        "chroot": chroot.name,
+        "repos": _repos(project, chroot, project.spec.name, results_url),
+        "additional_repos": _additional_repos(project, chroot),
+        "additional_packages": chroot.additional_packages,
+        "additional_modules": chroot.api_settings.additional_modules,
+        "enable_net": project.spec.enable_net,
+        "with_opts": chroot.with_opts,
+        "without_opts": chroot.without_opts,
+        "isolation": chroot.api_settings.isolation,
+    }
+    bootstrap = (
+        chroot.api_settings.bootstrap
+        if chroot.api_settings.bootstrap != "unchanged"
+        else project.spec.api_settings.bootstrap
+    )
+    if bootstrap != "default":
+        config["bootstrap"] = bootstrap
+        image = chroot.api_settings.bootstrap_image or project.spec.api_settings.bootstrap_image
+        if image is not None:
+            config["bootstrap_image"] = image
+    return config
+
+
+def build_chroot_config(build: BuildView, project: ProjectView, chroot: ProjectChroot, results_url: str) -> Json:
+    """3.5."""
+    enable_net = build.spec.enable_net
+    return {
+        "repos": _repos(project, chroot, build.dirname, results_url),
+        "additional_repos": _additional_repos(project, chroot),
+        "additional_packages": chroot.additional_packages,
+        "with_opts": chroot.with_opts,
+        "without_opts": chroot.without_opts,
+        "memory_limit": build.spec.memory_limit_mb,
+        "timeout": build.spec.timeout,
+        "enable_net": project.spec.enable_net if enable_net is None else enable_net,
+        "is_background": build.spec.background,
+    }
+
+
+def _additional_repos(project: ProjectView, chroot: ProjectChroot) -> list[str]:
+    """The project's own comes first."""
+    own = f"copr://{project.spec.owner}/{project.spec.name}"
+    return [own, *project.spec.additional_repos, *chroot.additional_repos]
+
+
+def _repos(project: ProjectView, chroot: ProjectChroot, dirname: str, results_url: str) -> list[Json]:
+    """The repositories that builds use beside the chroot's own, in the order of stepplan.py."""
+    base = f"{results_url}/results/{project.spec.owner}"
+    found = [_repo("copr_base", "Copr repository", f"{base}/{project.spec.name}/{chroot.name}/")]
+    if dirname != project.spec.name:
+        found.append(_repo("copr_coprdir", "Copr directory repository", f"{base}/{dirname}/{chroot.name}/"))
+    for position, url in enumerate((*project.spec.additional_repos, *chroot.additional_repos), 1):
+        expanded = expand_repo(url, chroot.name, results_url)
+        found.append(_repo(f"additional_repo_{position}", f"Additional repo {url}", expanded))
+    return found
+
+
+def _repo(repo_id: str, name: str, baseurl: str) -> dict[str, Any]:
+    return {
+        "id": repo_id, "name": name, "baseurl": baseurl, "priority": None, "module_hotfixes": None,
+        "repo_gpgcheck": False,
+    }  # fmt: skip
+
+
+def expand_repo(url: str, chroot: str, results_url: str) -> str:
+    """`copr://owner/project`, $chroot and $distname as Copr expands them (repos.py)."""
+    if url.startswith("copr://"):
+        return f"{results_url}/results/{url.removeprefix('copr://')}/{chroot}/"
+    return url.replace("$chroot", chroot).replace("$distname", chroot.rpartition("-")[0].rpartition("-")[0])

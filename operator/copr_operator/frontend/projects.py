@@ -1,0 +1,164 @@
+"""What clients do to projects, carried out on CoprProjects: create, change, delete."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from copr_operator.api.project import ProjectSpec
+from copr_operator.core import names
+from copr_operator.core.observed import ProjectView, project_view
+from copr_operator.core.patch import merge_patch
+from copr_operator.frontend import rights
+from copr_operator.frontend.builds import Builds
+from copr_operator.frontend.cache import Cache
+from copr_operator.frontend.definitions import Definitions
+from copr_operator.frontend.errors import CoprError, no_project, unavailable
+from copr_operator.frontend.project_forms import dump
+from copr_operator.frontend.reader import Reader, refused
+from copr_operator.frontend.records import BuildRecord
+from copr_operator.frontend.tokens import Account
+from copr_operator.kube import paths
+from copr_operator.kube.client import ApiError, KubeClient
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 6
+
+
+class Projects:
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: Cache,
+        reader: Reader,
+        builds: Builds,
+        definitions: Definitions,
+        namespace: str,
+    ) -> None:
+        self._kube = kube
+        self._definitions = definitions
+        self._cache = cache
+        self._reader = reader
+        self._builds = builds
+        self._namespace = namespace
+
+    # -- create ------------------------------------------------------------------------------------------------------
+
+    async def create(self, spec: ProjectSpec) -> ProjectView:
+        """Raises CoprError 400 when the owner has such a project, 403 when the owner has no namespace."""
+        namespace = self._namespace.format(owner=names.slug(spec.owner))
+        if not self._reader.sees(namespace):
+            raise CoprError(403, f"This frontend does not look after namespace {namespace}: ask the administrator.")
+        name = _object_name(spec.owner, spec.name)
+        manifest = {"apiVersion": names.API_VERSION, "kind": "CoprProject", "spec": dump(spec)}
+        for _ in range(_TRIES):
+            try:
+                body = {**manifest, "metadata": {"name": name}}
+                obj = await self._kube.create(paths.copr("coprprojects", namespace), body)
+            except ApiError as error:
+                if error.not_found:
+                    text = f"There is no namespace {namespace} for projects of {spec.owner}: ask the administrator."
+                    raise CoprError(403, text) from None
+                if not error.conflict:
+                    raise refused(error) from None
+                name = await self._next_name(namespace, name, spec)
+                continue
+            self._cache.project_event("ADDED", obj)
+            return project_view(obj)
+        raise unavailable("Former projects of this name are still being removed; try again.")
+
+    async def _next_name(self, namespace: str, name: str, spec: ProjectSpec) -> str:
+        """The object's name to try when this one is taken: by a project on its way out, which keeps it until its
+        results are gone. All replicas try the same names, so only one of those who race gets one."""
+        try:
+            held = await self._kube.find(paths.copr("coprprojects", namespace, name))
+        except ApiError as error:
+            raise refused(error) from None
+        if held is None:
+            return name
+        if "deletionTimestamp" not in held["metadata"]:
+            raise name_taken(spec.owner, spec.name)
+        return f"{_object_name(spec.owner, spec.name)}-{names.short_hash(held['metadata']['uid'], 8)}"
+
+    # -- change ------------------------------------------------------------------------------------------------------
+
+    async def change(self, project: ProjectView, change: Callable[[ProjectSpec], ProjectSpec]) -> ProjectView:
+        """Writes what `change` makes of the project as it is now; again when somebody else was faster.
+
+        Raises what `change` raises, and CoprError 404, 409.
+        """
+        path = paths.copr("coprprojects", project.namespace, project.name)
+        for _ in range(_TRIES):
+            try:
+                obj = await self._kube.get(path)
+                if obj["metadata"]["uid"] != project.uid or "deletionTimestamp" in obj["metadata"]:
+                    raise no_project(project.spec.owner, project.spec.name)
+                old = ProjectSpec.model_validate(obj["spec"])
+                patch = merge_patch(dump(old), dump(change(old)))
+                if patch:
+                    version = obj["metadata"]["resourceVersion"]
+                    obj = await self._kube.patch(path, {"metadata": {"resourceVersion": version}, "spec": patch})
+            except ApiError as error:
+                if error.not_found:
+                    raise no_project(project.spec.owner, project.spec.name) from None
+                if error.conflict:
+                    continue
+                raise refused(error) from None
+            self._cache.project_event("MODIFIED", obj)
+            return project_view(obj)
+        raise CoprError(409, "The project is being changed by others; try again.")
+
+    def require_chroots_idle(self, project: ProjectView, new: ProjectSpec) -> None:
+        """A chroot with builds under way can't leave the project. Raises CoprError 409."""
+        leaving = {chroot.name for chroot in project.spec.chroots} - {chroot.name for chroot in new.chroots}
+        if not leaving:
+            return
+        for record in self._unfinished(project):
+            busy = sorted(leaving & {name for name, _ in record.chroots})
+            if busy:
+                raise CoprError(
+                    409, f"Can't drop chroot from project, related build {record.id} is still in progress: {busy[0]}"
+                )
+
+    # -- delete ------------------------------------------------------------------------------------------------------
+
+    async def delete(self, account: Account, project: ProjectView) -> None:
+        """With all its builds and packages, which go first: a deletion that was cut short can be asked for again.
+
+        Raises CoprError 400 while builds run, 403.
+        """
+        name = f"{project.spec.owner}/{project.spec.name}"
+        if not rights.can_edit(account, project.spec):
+            raise CoprError(403, f"You don't have permissions to delete project {name}.")
+        if project.spec.api_settings.persistent:
+            raise CoprError(403, "This project is protected against deletion.")
+        if running := self._unfinished(project):
+            numbers = ", ".join(str(record.id) for record in running[:100])
+            raise CoprError(400, f"Build(s) {numbers} are still running.\n")
+        await self._builds.delete_records(self._cache.of_project(project))
+        for record in self._cache.packages_of(project):
+            await self._definitions.delete(record)
+        await self._remove(project)
+
+    def _unfinished(self, project: ProjectView) -> list[BuildRecord]:
+        return [record for record in self._cache.of_project(project) if not record.finished]
+
+    async def _remove(self, project: ProjectView) -> None:
+        body = {"preconditions": {"uid": project.uid}}
+        try:
+            await self._kube.delete(paths.copr("coprprojects", project.namespace, project.name), body)
+        except ApiError as error:
+            raise refused(error) from None
+        gone: dict[str, Any] = {"metadata": {"uid": project.uid}}
+        self._cache.project_event("DELETED", gone)
+
+
+def _object_name(owner: str, name: str) -> str:
+    """The same for the same project, and for no other."""
+    return f"{names.slug(owner)}-{names.slug(name)}-{names.short_hash(f'{owner}/{name}', 6)}"
+
+
+def name_taken(owner: str, name: str) -> CoprError:
+    if owner.startswith("@"):
+        return CoprError(400, f"name: Group {owner[1:]} already has a project named '{name}'.")
+    return CoprError(400, f"name: You already have a project named '{name}'.")

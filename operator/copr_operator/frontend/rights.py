@@ -1,0 +1,31 @@
+"""Who may do what in a project (Copr's models.py: can_build_in, can_edit). Pure."""
+
+from collections.abc import Callable
+
+from copr_operator.api.project import ProjectSpec
+from copr_operator.frontend.tokens import Account
+
+APPROVED = "approved"
+
+Right = Callable[[Account, ProjectSpec], bool]
+
+
+def owns(account: Account, owner: str) -> bool:
+    """Whether projects of `owner` are the account's: its own, or one of its groups'."""
+    if owner.startswith("@"):
+        return owner[1:] in account.groups
+    return owner == account.name
+
+
+def can_edit(account: Account, project: ProjectSpec) -> bool:
+    """Change and delete the project and its builds."""
+    if account.admin or owns(account, project.owner):
+        return True
+    return any(entry.user == account.name and entry.admin == APPROVED for entry in project.permissions)
+
+
+def can_build(account: Account, project: ProjectSpec) -> bool:
+    """Submit and cancel builds."""
+    if can_edit(account, project):
+        return True
+    return any(entry.user == account.name and entry.builder == APPROVED for entry in project.permissions)

@@ -1,0 +1,103 @@
+"""Packages through the unmodified copr-cli: defined, changed, built by name, brought by builds, deleted."""
+
+import json
+
+from tests.integration.frontend.test_cli import URL, demo, ids, untouched
+from tests.support.copr_cli import Ended
+from tests.support.frontend import Site
+
+
+def shown(done: Ended) -> dict[str, object]:
+    assert done.code == 0, done
+    found: dict[str, object] = json.loads(done.out)
+    return found
+
+
+async def test_a_package_is_defined_changed_and_built_by_its_name(site: Site) -> None:
+    alice = await demo(site)
+    site.world.kubelet.behaviour = untouched
+    added = await alice.cli("add-package-scm", "demo", "--name", "hello", "--clone-url", "https://git.example/hello.git",
+                            "--method", "tito", "--subdir", "rpm", "--webhook-rebuild", "on", "--timeout", "77",
+                            "--max-builds", "5")  # fmt: skip
+    assert (added.code, added.out) == (0, "Create or edit operation was successful.\n"), added
+    again = await alice.cli("add-package-pypi", "demo", "--name", "hello", "--packagename", "x")
+    assert (again.code, "Package hello already exists in copr alice/demo." in again.err) == (1, True), again
+    await alice.ask(lambda copr: copr.package_proxy.edit("alice", "demo", "hello", "scm", {"committish": "v2"}))
+    package = shown(await alice.cli("get-package", "demo", "--name", "hello"))
+    assert (package["source_type"], package["auto_rebuild"]) == ("scm", True)
+    assert package["source_dict"] == {
+        "type": "git", "clone_url": "https://git.example/hello.git", "committish": "v2", "subdirectory": "rpm",
+        "spec": "",
+        "source_build_method": "tito",
+    }  # fmt: skip
+    (build,) = ids(await alice.cli("build-package", "demo", "--name", "hello", "--nowait"))
+    answer = (await site.api("GET", f"/build/{build}")).json()
+    assert answer["chroots"] == ["debian-12-x86_64", "debian-13-x86_64"]
+    assert answer["source_package"]["name"] == "hello"
+    spec = await site.spec_of(build)
+    assert (spec["timeout"], spec["packageName"], spec["source"]["scm"]["committish"]) == (77, "hello", "v2")
+    edited = await alice.cli("edit-package-pypi", "demo", "--name", "hello", "--packagename", "hello")
+    assert (edited.code, edited.out) == (0, "Create or edit operation was successful.\n"), edited
+    assert shown(await alice.cli("get-package", "demo", "--name", "hello"))["source_type"] == "pypi"
+    obj = site.services.cache.packages_of(await site.services.reader.project("alice", "demo"))[0]
+    assert (obj.spec.max_builds, obj.spec.auto_rebuild) == (5, True)
+
+
+async def test_a_deny_list_keeps_a_package_out_of_chroots(site: Site) -> None:
+    alice = await demo(site)
+    site.world.kubelet.behaviour = untouched
+    await alice.ask(
+        lambda copr: copr.package_proxy.add(
+            "alice", "demo", "rails", "rubygems", {"gem_name": "rails", "chroot_denylist": "debian-12-*, fedora-*"}
+        )
+    )
+    (build,) = ids(await alice.cli("build-package", "demo", "--name", "rails", "--nowait"))
+    assert (await site.spec_of(build))["chroots"] == ["debian-13-x86_64"]
+    (named,) = ids(await alice.cli("build-package", "demo", "--name", "rails", "--nowait", "-r", "debian-12-x86_64"))
+    assert (await site.spec_of(named))["chroots"] == ["debian-12-x86_64"]
+
+
+async def test_a_build_brings_its_package_which_can_be_reset_and_deleted(site: Site) -> None:
+    alice = await demo(site)
+    (build,) = ids(await alice.cli("build", "demo", URL, "--nowait"))
+    await site.until_state(build, "succeeded")
+    assert (await alice.cli("list-package-names", "demo")).out == "hello\n"
+    command = ("get-package", "demo", "--name", "hello", "--with-latest-build", "--with-latest-succeeded-build",
+               "--with-all-builds")  # fmt: skip
+    package = shown(await alice.cli(*command))
+    assert (package["source_type"], package["source_dict"]) == ("link", {"url": URL})
+    assert [entry["id"] for entry in package["builds"]] == [build]  # type: ignore[attr-defined]
+    assert (
+        package["latest_build"]
+        == package["latest_succeeded_build"]
+        == (await site.api("GET", f"/build/{build}")).json()
+    )
+    (again,) = ids(await alice.cli("build-package", "demo", "--name", "hello", "--nowait"))
+    assert (await site.spec_of(again))["source"] == {"type": "link", "link": {"url": URL}}
+    await site.until_state(again, "succeeded")
+    assert (await alice.cli("reset-package", "demo", "--name", "hello")).code == 0
+    assert shown(await alice.cli("get-package", "demo", "--name", "hello"))["source_type"] == "unset"
+    unset = await alice.cli("build-package", "demo", "--name", "hello", "--nowait")
+    assert "Unset default source for package hello" in unset.err, unset
+    deleted = await alice.cli("delete-package", "demo", "--name", "hello")
+    assert (deleted.code, deleted.out) == (0, "Package hello was successfully deleted.\n"), deleted
+    assert (await alice.cli("list-package-names", "demo")).out == ""
+    assert (await site.api("GET", f"/build/{build}")).status_code == 404
+
+
+async def test_a_fork_has_the_settings_and_the_packages_of_the_project(site: Site) -> None:
+    alice, bob = await demo(site, "--description", "A demo"), await site.person("bob", "ops")
+    await alice.ask(lambda copr: copr.package_proxy.add("alice", "demo", "rails", "rubygems", {"gem_name": "rails"}))
+    await alice.cli("edit-permissions", "demo", "--builder", "carol")
+    forked = await bob.cli("fork", "alice/demo", "mine")
+    assert (forked.code, forked.out.splitlines()[0]) == (0, "Forking project alice/demo for you into bob/mine."), forked
+    project = await bob.ask(lambda copr: copr.project_proxy.get("bob", "mine"))
+    assert (project.description, sorted(project.chroot_repos)) == ("A demo", ["debian-12-x86_64", "debian-13-x86_64"])
+    assert (await bob.cli("list-package-names", "mine")).out == "rails\n"
+    assert "No permissions set on bob/mine project" in (await bob.cli("list-permissions", "mine")).err
+    again = await bob.cli("fork", "alice/demo", "mine")
+    assert "Please use --confirm if you really want to do this" in again.err, again
+    assert (await bob.cli("fork", "alice/demo", "mine", "--confirm")).code == 0
+    assert (await bob.cli("fork", "alice/demo", "@ops/mine")).code == 0
+    foreign = await bob.cli("fork", "alice/demo", "@others/mine")
+    assert (foreign.code, "There is no such group: @others" in foreign.err) == (1, True), foreign

@@ -1,0 +1,211 @@
+"""Real servers of sources on loopback: git over HTTP (git http-backend), svnserve, and plain files over HTTP."""
+
+import asyncio
+import base64
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+_GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main",
+        "-c", "protocol.file.allow=always", "-c", "commit.gpgSign=false")  # fmt: skip
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """Runs git in a repository of the test; its output."""
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(
+        [*_GIT, *arguments], cwd=directory, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def commit(repository: Path, files: Mapping[str, str], message: str = "change") -> str:
+    """Writes files and commits them; the commit. Makes the repository when it is not there."""
+    if not (repository / ".git").exists():
+        repository.mkdir(parents=True, exist_ok=True)
+        git(repository, "init", "--quiet")
+    for name, text in files.items():
+        path = repository / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", message)
+    return git(repository, "rev-parse", "HEAD")
+
+
+@dataclass
+class SourceServer:
+    """`root` holds repositories (served by git http-backend below /git/) and files (below /files/).
+
+    `private`: user and password without which /git/private... is not served. `redirects`: path -> Location.
+    """
+
+    root: Path
+    url: str = ""
+    private: tuple[str, str] = ("alice", "s3cret")
+    redirects: dict[str, str] = field(default_factory=dict)
+    credentials_seen: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    faults: int = 0
+    """So many requests to come are answered with 503."""
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=64 * 1024**2)
+        app.router.add_route("*", "/git/{path:.*}", self._git)
+        app.router.add_get("/files/{path:.*}", self._file)
+        return app
+
+    async def _git(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request.path_qs)
+        if self.faults:
+            self.faults -= 1
+            return web.Response(status=503)
+        if (location := self._redirect(request)) is not None:
+            return web.Response(status=302, headers={"Location": location})
+        given = request.headers.get("Authorization", "")
+        if given:
+            self.credentials_seen.append(given)
+        expected = "Basic " + base64.b64encode(":".join(self.private).encode()).decode()
+        if request.match_info["path"].startswith("private") and given != expected:
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="git"'})
+        return await self._http_backend(request)
+
+    def _redirect(self, request: web.Request) -> str | None:
+        for prefix, target in self.redirects.items():
+            if request.path.startswith(prefix):
+                return target + request.path_qs.removeprefix(prefix)
+        return None
+
+    async def _http_backend(self, request: web.Request) -> web.Response:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            "GIT_CONFIG_KEY_1": "uploadpack.allowAnySHA1InWant",
+            "GIT_CONFIG_VALUE_1": "false",
+            "PATH_INFO": "/" + request.match_info["path"],
+            "QUERY_STRING": request.query_string,
+            "REQUEST_METHOD": request.method,
+            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+            "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+            "HTTP_GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+            "REMOTE_ADDR": "127.0.0.1",
+        }
+        process = await asyncio.create_subprocess_exec(
+            "git", "http-backend", env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate(await request.content.read())
+        head, _, body = output.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        status = int(fields.pop("Status", "200").split(" ")[0])
+        return web.Response(status=status, body=body, headers=fields)
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request.path_qs)
+        if (location := self._redirect(request)) is not None:
+            return web.Response(status=302, headers={"Location": location})
+        path = self.root / request.match_info["path"]
+        if not path.is_file():
+            return web.Response(status=404)
+        return web.FileResponse(path)
+
+
+@asynccontextmanager
+async def source_server(root: Path, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[SourceServer]:
+    server = SourceServer(root)
+    runner = web.AppRunner(server.app(), auto_decompress=False, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    port = runner.addresses[0][1]
+    server.url = f"http://{host}:{port}"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+@dataclass
+class SvnServer:
+    root: Path
+    url: str = ""
+
+    def repository(self, name: str, files: Mapping[str, str], password: str | None = None) -> str:
+        """A repository with these files in its first revision; its URL. `password`: alice's, who is needed."""
+        path = self.root / name
+        subprocess.run(["svnadmin", "create", str(path)], check=True)
+        tree = self.root / f"{name}.tree"
+        for file, text in files.items():
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            (tree / file).write_text(text)
+        self._import(tree, path, "the first")
+        anonymous = "read" if password is None else "none"
+        (path / "conf/svnserve.conf").write_text(
+            f"[general]\nanon-access = {anonymous}\nauth-access = write\npassword-db = passwd\n"
+        )
+        (path / "conf/passwd").write_text(f"[users]\nalice = {password or ''}\n")
+        return f"{self.url}/{name}"
+
+    def _import(self, tree: Path, path: Path, message: str) -> None:
+        command = [
+            "svn",
+            "import",
+            "--quiet",
+            "--no-ignore",
+            "--username",
+            "Bob",
+            "-m",
+            message,
+            str(tree),
+            f"file://{path}",
+        ]
+        subprocess.run(command, check=True)
+        shutil.rmtree(tree)
+
+    def change(self, name: str, files: Mapping[str, str]) -> None:
+        """One more revision that writes these files."""
+        tree = self.root / f"{name}.wc"
+        subprocess.run(["svn", "checkout", "--quiet", f"file://{self.root / name}", str(tree)], check=True)
+        for file, text in files.items():
+            (tree / file).write_text(text)
+            subprocess.run(["svn", "add", "--quiet", "--force", "--no-ignore", str(tree / file)], check=True)
+        subprocess.run(["svn", "commit", "--quiet", "--username", "Bob", "-m", "more", str(tree)], check=True)
+        shutil.rmtree(tree)
+
+
+@asynccontextmanager
+async def svn_server(root: Path, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[SvnServer]:
+    """svnserve; port 0: a free one."""
+    root.mkdir(parents=True, exist_ok=True)
+    if port == 0:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            port = probe.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        "svnserve", "--daemon", "--foreground", f"--listen-host={host}", f"--listen-port={port}", f"--root={root}"
+    )
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(host, port)
+                    writer.close()
+                    break
+                except OSError:
+                    await asyncio.sleep(0.01)
+        yield SvnServer(root, f"svn://{host}:{port}")
+    finally:
+        process.terminate()
+        await process.wait()

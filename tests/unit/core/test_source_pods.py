@@ -1,0 +1,113 @@
+"""The pod of the source step: who sees what, in which image, with which packages and repositories."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from copr_operator.api.chroot import ChrootRepo, ChrootSpec
+from copr_operator.core import manifests, names
+from copr_operator.core.config import OperatorConfig, SourceSettings
+from copr_operator.core.wire import EgressRules, StepPlan
+from tests.support.builders import CONFIG, D12, D13, accepted, build, observed, project
+
+CHROOTS = {
+    D12: ChrootSpec(name=D12, image="debian-12:1", arch="x86_64"),
+    D13: ChrootSpec(
+        name=D13, image="debian-13:1", arch="x86_64", packages=["gcc"], release_ver="13", network_profile="sysadmin",
+        repos=[ChrootRepo(id="base", baseurl="https://mirror.example/$chroot/")],
+    ),
+}  # fmt: skip
+SCM = {"type": "scm", "scm": {"cloneURL": "https://git.example/hello.git", "credentialsSecret": "key"}}
+PYPI = {"type": "pypi", "pypi": {"name": "six"}}
+DISTGIT = {"type": "distgit", "distgit": {"package": "hello"}}
+
+
+def pod(source: dict[str, Any], config: OperatorConfig = CONFIG, **project_spec: Any) -> dict[str, Any]:
+    of = build(accepted(), source=source)
+    seen = observed(of, project=project(**project_spec), chroots=CHROOTS)
+    spec: dict[str, Any] = manifests.job(seen, names.SOURCE_STEP, 1, config)["spec"]["template"]["spec"]
+    return spec
+
+
+def container(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(c for c in (*spec["initContainers"], *spec["containers"]) if c["name"] == name)
+
+
+def mounts(spec: dict[str, Any], name: str) -> set[str]:
+    return {mount["name"] for mount in container(spec, name)["volumeMounts"]}
+
+
+def plan_in(spec: dict[str, Any]) -> StepPlan:
+    env = {entry["name"]: entry["value"] for entry in container(spec, "fetch")["env"]}
+    return StepPlan.model_validate_json(env["COPR_PLAN"])
+
+
+def test_the_secret_of_a_private_repository_is_in_fetch_only() -> None:
+    spec = pod(SCM)
+    (volume,) = [volume for volume in spec["volumes"] if "secret" in volume]
+    assert volume["secret"] == {"secretName": "key", "optional": True, "defaultMode": 0o400}
+    assert {name for name in ("fetch", "source", "collect") if volume["name"] in mounts(spec, name)} == {"fetch"}
+    assert "key" not in plan_in(spec).model_dump_json()
+
+
+@pytest.mark.parametrize("source", [PYPI, DISTGIT])
+def test_without_a_secret_there_is_none_in_the_pod(source: dict[str, Any]) -> None:
+    assert not any("secret" in volume for volume in pod(source)["volumes"])
+
+
+@pytest.mark.parametrize(("source", "clones"), [(SCM, True), (DISTGIT, True), (PYPI, False)])
+def test_what_git_is_configured_with_is_in_memory_and_in_fetch_only(source: dict[str, Any], clones: bool) -> None:
+    spec = pod(source)
+    assert ("private" in mounts(spec, "fetch")) is clones
+    assert all("private" not in mounts(spec, name) for name in ("source", "collect"))
+    memory = [volume["emptyDir"] for volume in spec["volumes"] if volume["name"] == "private"]
+    assert memory == ([{"medium": "Memory", "sizeLimit": "16Mi"}] if clones else [])
+
+
+def test_untrusted_code_has_no_token_no_plan_and_only_reads_its_input() -> None:
+    work = container(pod(SCM), "source")
+    assert {mount["name"]: mount.get("readOnly", False) for mount in work["volumeMounts"]} == {
+        "in": True, "out": False, "ctl": False,
+    }  # fmt: skip
+    assert {entry["name"] for entry in work["env"]} == {"HOME", "LANG"}
+
+
+def test_the_ca_bundle_of_sources_is_where_their_servers_are_asked() -> None:
+    config = replace(CONFIG, sources=SourceSettings(ca_config_map="company-ca"))
+    spec = pod(PYPI, config)
+    for name in ("fetch", "source"):
+        assert "source-ca" in mounts(spec, name)
+        variables = {entry["name"]: entry["value"] for entry in container(spec, name)["env"]}
+        assert {variables[known] for known in manifests.CA_VARIABLES} == {"/copr/ca/ca.crt"}
+    assert "source-ca" not in mounts(spec, "collect")
+    assert {"name": "source-ca", "configMap": {"name": "company-ca"}} in spec["volumes"]
+
+
+def test_the_rules_for_hosts_are_in_the_plan() -> None:
+    config = replace(CONFIG, sources=SourceSettings(egress_allow=("git.internal",), egress_deny=("203.0.114.0/24",)))
+    assert plan_in(pod(SCM, config)).egress == EgressRules(allow=("git.internal",), deny=("203.0.114.0/24",))
+
+
+def test_a_source_runs_in_the_source_image_unless_the_project_has_a_source_chroot() -> None:
+    assert container(pod(SCM), "source")["image"] == "source:1"
+    assert container(pod(SCM, source_chroot=D13), "source")["image"] == "debian-13:1"
+
+
+def test_a_custom_source_has_its_chroot_its_packages_and_its_repositories() -> None:
+    custom = {"script": "#!/bin/sh", "chroot": D13, "builddeps": ["git"], "repos": ["copr://bob/tools"]}
+    spec = pod({"type": "custom", "custom": custom}, source_chroot=D12)
+    plan = plan_in(spec)
+    assert container(spec, "source")["image"] == "debian-13:1"
+    assert plan.extra_packages == ("gcc", "git")
+    assert [(repo.id, repo.baseurl) for repo in plan.repos] == [
+        ("base", f"https://mirror.example/{D13}/"),
+        ("additional_1", f"http://backend:8080/results/bob/tools/{D13}/"),
+    ]
+    assert (plan.release_ver, plan.network_profile, plan.enable_net) == ("13", "sysadmin", True)
+    assert "SYS_ADMIN" in container(spec, "source")["securityContext"]["capabilities"]["add"]
+
+
+def test_a_custom_source_in_the_source_image_has_only_what_it_asks_for() -> None:
+    plan = plan_in(pod({"type": "custom", "custom": {"script": "x", "builddeps": ["git"]}}))
+    assert (plan.extra_packages, plan.repos) == (("git",), ())

@@ -1,0 +1,140 @@
+"""The cache: newer wins, what is being deleted is gone, nothing comes back, waiting ends when it should."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from copr_operator.frontend.cache import Cache
+from tests.unit.frontend.test_present import RESULTS, build
+
+TIME = "2026-01-01T12:00:00Z"
+
+
+@pytest.fixture
+def cache() -> Cache:
+    return Cache(RESULTS)
+
+
+def version(obj: dict[str, Any], number: int, **meta: Any) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(number), **meta}}
+
+
+def project(name: str, uid: str, namespace: str = "ns", *, held: bool = False, created: str = TIME) -> dict[str, Any]:
+    condition = {"type": "NameHeld", "status": "True", "lastTransitionTime": TIME, "reason": "X"}
+    return {
+        "metadata": {
+            "name": uid,
+            "namespace": namespace,
+            "uid": uid,
+            "resourceVersion": "1",
+            "creationTimestamp": created,
+        },
+        "spec": {"owner": "alice", "name": name, "chroots": [{"name": "debian-13-x86_64"}]},
+        "status": {"conditions": [condition] if held else []},
+    }
+
+
+def test_an_older_event_changes_nothing(cache: Cache) -> None:
+    cache.build_event("MODIFIED", version(build(status={"state": "running"}), 7))
+    cache.build_event("MODIFIED", version(build(), 6))
+    assert cache.builds[42].state == "running"
+
+
+def test_a_build_without_an_id_is_not_there(cache: Cache) -> None:
+    cache.build_event("ADDED", {**build(), "status": {}})
+    assert cache.builds == {}
+
+
+@pytest.mark.parametrize("kind", ["DELETED", "MODIFIED"])
+def test_what_is_being_deleted_is_gone_and_stays_so(cache: Cache, kind: str) -> None:
+    cache.build_event("ADDED", build())
+    cache.build_event(kind, version(build(), 8, deletionTimestamp=TIME))
+    assert cache.builds == {}
+    cache.build_event("MODIFIED", version(build(), 9))
+    assert cache.builds == {}
+
+
+def test_builds_of_a_project_are_in_the_order_of_their_ids(cache: Cache) -> None:
+    cache.project_event("ADDED", project("demo", "p"))
+    for number in (5, 3, 9, 4):
+        cache.build_event("ADDED", build(number))
+    cache.build_event("ADDED", build(7, project="other"))
+    cache.build_event("DELETED", build(4))
+    held = cache.project("alice", "demo")
+    assert held is not None
+    assert [record.id for record in cache.of_project(held)] == [3, 5, 9]
+    pages = [[record.id for record in cache.newest(held, offset, 2)] for offset in range(5)]
+    assert pages == [[9, 5], [5, 3], [3], [], []]
+    assert [record.id for record in cache.newest(held, 1, None)] == [5, 3]
+
+
+def test_a_build_of_another_namespace_is_not_the_projects(cache: Cache) -> None:
+    """Whoever may create CoprBuilds anywhere can't put one into somebody's list."""
+    cache.project_event("ADDED", project("demo", "p"))
+    foreign = version(build(8), 1, namespace="elsewhere")
+    cache.build_event("ADDED", foreign)
+    held = cache.project("alice", "demo")
+    assert held is not None
+    assert cache.of_project(held) == []
+    assert cache.project_of(cache.builds[8]) is None
+
+
+def test_the_project_that_holds_the_name_is_shown(cache: Cache) -> None:
+    cache.project_event("ADDED", project("demo", "old", created="2025-01-01T00:00:00Z"))
+    cache.project_event("ADDED", project("demo", "new", held=True))
+    assert [view.uid for view in cache.projects()] == ["new"]
+    cache.project_event("DELETED", project("demo", "new"))
+    assert [view.uid for view in cache.projects()] == ["old"]
+
+
+def test_a_second_build_with_the_same_id_does_not_take_its_place(cache: Cache) -> None:
+    cache.build_event("ADDED", build(42))
+    cache.build_event("ADDED", version(build(42), 9, uid="another"))
+    assert cache.builds[42].uid == "uid-42"
+
+
+def test_a_spec_that_cannot_be_read_costs_that_object_only(cache: Cache) -> None:
+    cache.build_event("ADDED", build(1, source={"type": "nonsense"}))
+    cache.build_event("ADDED", build(2))
+    assert list(cache.builds) == [2]
+
+
+def test_what_a_list_does_not_have_is_found_by_namespace(cache: Cache) -> None:
+    cache.build_event("ADDED", build(1))
+    cache.build_event("ADDED", version(build(2), 1, namespace="elsewhere"))
+    cache.project_event("ADDED", project("demo", "p"))
+    assert cache.uids("coprbuilds", None) == {"uid-1", "uid-2"}
+    assert cache.uids("coprbuilds", "ns") == {"uid-1"}
+    assert cache.uids("coprprojects", "elsewhere") == set()
+
+
+def test_chroots_come_go_and_change_their_names(cache: Cache) -> None:
+    def chroot(uid: str, name: str, **spec: Any) -> dict[str, Any]:
+        return {"metadata": {"name": uid, "uid": uid}, "spec": {"name": name, "image": "x", "arch": "x86_64", **spec}}
+
+    cache.chroot_event("ADDED", chroot("a", "debian-12-x86_64"))
+    cache.chroot_event("ADDED", chroot("b", "debian-13-x86_64", enabled=False))
+    assert cache.active_chroots() == ["debian-12-x86_64"]
+    cache.chroot_event("MODIFIED", chroot("b", "debian-14-x86_64"))
+    assert cache.active_chroots() == ["debian-12-x86_64", "debian-14-x86_64"]
+    cache.chroot_event("DELETED", chroot("a", "debian-12-x86_64"))
+    assert cache.active_chroots() == ["debian-14-x86_64"]
+
+
+async def test_waiting_ends_when_the_build_is_as_wanted(cache: Cache) -> None:
+    waits = [asyncio.create_task(cache.wait("uid-42", lambda record: record.finished, 5)) for _ in range(2)]
+    await asyncio.sleep(0)
+    cache.build_event("ADDED", build())
+    await asyncio.sleep(0)
+    cache.build_event("MODIFIED", version(build(status={"state": "succeeded"}), 9))
+    found = await asyncio.gather(*waits)
+    assert [record.state for record in found if record is not None] == ["succeeded", "succeeded"]
+
+
+async def test_waiting_ends_when_the_build_is_deleted_or_the_time_is_up(cache: Cache) -> None:
+    gone = asyncio.create_task(cache.wait("uid-42", lambda _: True, 5))
+    await asyncio.sleep(0)
+    cache.build_event("DELETED", build())
+    assert await gone is None
+    assert await cache.wait("uid-1", lambda _: True, 0.01) is None

@@ -1,0 +1,167 @@
+"""Writes and reads before an API server that refuses, is slow or away: all or nothing, and never a half truth."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from copr_operator.core.observed import ProjectView, project_view
+from copr_operator.frontend.build_forms import BuildOptions
+from copr_operator.frontend.builds import Builds
+from copr_operator.frontend.cache import Cache
+from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.reader import Reader
+from copr_operator.frontend.tokens import Account
+from copr_operator.kube.client import ApiError
+from tests.unit.frontend.test_cache import project, version
+from tests.unit.frontend.test_present import RESULTS, build
+
+ALICE = Account("alice")
+OPTIONS = BuildOptions({"owner": "alice", "project": "demo"})
+SOURCES = [{"type": "link", "link": {"url": f"https://x.example/{n}.spec"}} for n in range(4)]
+
+
+class FakeKube:
+    """Objects by path. `gives_ids`: as if the controller were there; `refuses`: the create with this number fails."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.deleted: list[str] = []
+        self.lists = 0
+        self.gives_ids = True
+        self.tells = True
+        self.refuses: dict[int, ApiError] = {}
+        self._numbers = itertools.count(1)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        number = next(self._numbers)
+        if number in self.refuses:
+            raise self.refuses[number]
+        name = f"{path}/{body['metadata']['name']}"
+        if name in self.objects:
+            raise ApiError(409, "AlreadyExists", name)
+        obj = build(number) if self.gives_ids else {**build(number), "status": {}}
+        obj["metadata"] = {**obj["metadata"], **body["metadata"], "uid": f"uid-{number}"}
+        obj["spec"] = body["spec"]
+        self.objects[name] = obj
+        if self.tells:
+            self.cache.build_event("ADDED", obj)
+        return obj
+
+    async def find(self, path: str) -> dict[str, Any] | None:
+        return self.objects.get(path)
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        self.lists += 1
+        wanted = (params or {}).get("fieldSelector", "").removeprefix("status.id=")
+        return {"items": [obj for obj in self.objects.values() if str(obj["status"].get("id")) == wanted]}
+
+    async def delete(self, path: str, body: Mapping[str, Any] | None = None) -> bool:
+        self.deleted.append(self.objects.pop(path)["metadata"]["uid"])
+        return True
+
+
+class World:
+    def __init__(self, id_timeout: float = 5) -> None:
+        self.cache = Cache(RESULTS)
+        self.kube = FakeKube(self.cache)
+        self.now = 0.0
+        self.reader = Reader(self.kube, self.cache, (), clock=lambda: self.now)  # type: ignore[arg-type]
+        self.builds = Builds(
+            self.kube, self.cache, self.reader, id_timeout=id_timeout, cancel_timeout=0  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.cache.project_event("ADDED", project("demo", "p", held=True))
+
+    @property
+    def project(self) -> ProjectView:
+        return project_view(project("demo", "p", held=True))
+
+
+async def test_builds_of_one_request_are_all_there_or_none() -> None:
+    world = World()
+    world.kube.refuses[3] = ApiError(403, "Forbidden", "exceeded quota")
+    with pytest.raises(CoprError, match="The cluster does not allow it: exceeded quota") as caught:
+        await world.builds.create(ALICE, world.project, OPTIONS, SOURCES)
+    assert caught.value.status == 403
+    assert world.kube.deleted == ["uid-1", "uid-2"]
+    assert world.kube.objects == {}
+
+
+async def test_a_build_without_an_id_in_time_is_taken_back() -> None:
+    world = World(id_timeout=0.01)
+    world.kube.gives_ids = False
+    with pytest.raises(CoprError, match="got no id in time") as caught:
+        await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:2])
+    assert (caught.value.status, "Retry-After" in caught.value.headers) == (503, True)
+    assert sorted(world.kube.deleted) == ["uid-1", "uid-2"]
+
+
+async def test_a_watch_that_is_late_does_not_cost_the_build() -> None:
+    world = World(id_timeout=0.01)
+    world.kube.tells = False
+    (record,) = await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:1])
+    assert record.id == 1
+    assert world.kube.deleted == []
+
+
+async def test_an_api_server_that_is_away_is_told_apart_from_a_refusal() -> None:
+    world = World()
+    world.kube.refuses[1] = ApiError(0, "NoAnswer", "connection refused")
+    with pytest.raises(CoprError) as caught:
+        await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:1])
+    assert (caught.value.status, "connection refused" in caught.value.message) == (503, False)
+
+
+async def test_the_same_key_brings_the_same_builds_for_the_same_person_only() -> None:
+    world = World()
+    first = await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:2], "key")
+    again = await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:2], "key")
+    assert [record.id for record in first] == [record.id for record in again]
+    other = await world.builds.create(Account("bob", admin=True), world.project, OPTIONS, SOURCES[:2], "key")
+    assert {record.id for record in other}.isdisjoint(record.id for record in first)
+    with pytest.raises(CoprError, match="was used for another build"):
+        await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[2:], "key")
+    assert world.kube.deleted == []
+
+
+async def test_a_build_that_another_replica_made_is_found_and_then_known() -> None:
+    world = World()
+    world.kube.objects["x"] = build(7)
+    assert (await world.reader.build(7)).id == 7
+    assert (await world.reader.build(7)).id == 7
+    assert world.kube.lists == 1
+
+
+async def test_what_is_absent_is_not_asked_for_again_at_once() -> None:
+    world = World()
+    for _ in range(3):
+        with pytest.raises(CoprError, match=r"Build 8 does not exist\."):
+            await world.reader.build(8)
+    assert world.kube.lists == 1
+    world.kube.objects["x"] = build(8)
+    world.now += 2
+    assert (await world.reader.build(8)).id == 8
+
+
+async def test_a_build_that_is_being_deleted_is_not_found() -> None:
+    world = World()
+    world.kube.objects["x"] = version(build(9), 1, deletionTimestamp="2026-01-01T12:00:00Z")
+    with pytest.raises(CoprError, match="does not exist"):
+        await world.reader.build(9)
+
+
+@pytest.mark.parametrize("name", ["a,spec.owner!=b", "a=b", "", "a b", "../x", "x" * 101])
+async def test_nothing_but_a_name_gets_into_a_field_selector(name: str) -> None:
+    world = World()
+    assert await world.reader.find_project(name, "demo") is None
+    assert await world.reader.find_project("bob", name) is None
+    assert world.kube.lists == 0
+
+
+def test_a_frontend_for_some_namespaces_sees_no_others() -> None:
+    cache = Cache(RESULTS)
+    reader = Reader(FakeKube(cache), cache, ("one", "two"))  # type: ignore[arg-type]
+    assert [reader.sees(name) for name in ("one", "three")] == [True, False]
+    assert Reader(FakeKube(cache), cache, ()).sees("three")  # type: ignore[arg-type]
