@@ -13,12 +13,11 @@ from tests.support.installation import REPOSITORY
 COPR_CLI = Path(sys.executable).with_name("copr-cli")
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run(
-        [*map(str, command)], cwd=REPOSITORY / "operator", capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+def run(*command: str | Path, fails: int = 0) -> str:
+    """What the command says; it must end with the code `fails`."""
+    done = subprocess.run(command, cwd=REPOSITORY / "operator", capture_output=True, text=True, check=False)
+    assert done.returncode == fails, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
