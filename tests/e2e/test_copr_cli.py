@@ -1,5 +1,6 @@
 """The unmodified copr-cli against the operator on the real node: from an SRPM on this machine to dnf's download."""
 
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +44,9 @@ def test_copr_cli_makes_a_project_and_builds_an_srpm_whose_packages_can_be_downl
 
     assert copr("whoami").strip() == "alice"
     assert CHROOT in copr("list-chroots")
-    copr("create", "cli", "--chroot", CHROOT, "--exist-ok", "on")
-    said = copr("build", "cli", srpm)  # waits for the end
+    name = f"cli-{secrets.token_hex(4)}"
+    copr("create", name, "--chroot", CHROOT)
+    said = copr("build", name, srpm)  # waits for the end
     assert "succeeded" in said
     build_id = said.partition("Created builds: ")[2].split()[0]
     assert copr("status", build_id).strip() == "succeeded"
@@ -54,3 +56,5 @@ def test_copr_cli_makes_a_project_and_builds_an_srpm_whose_packages_can_be_downl
     assert (tmp_path / CHROOT / "builder-live.log.gz").exists()
     copr("delete-build", build_id)
     assert "does not exist" in copr("status", build_id, fails=1)
+    copr("delete", name)
+    assert name not in copr("list")
