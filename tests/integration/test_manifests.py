@@ -32,3 +32,7 @@ def test_the_chroots_are_admitted_and_called_what_their_files_are_called(
             assert chroot["metadata"]["name"] == spec["name"].replace("_", "-")
             assert file.stem in (spec["name"], distribution)
             assert spec["image"] == f"copr-operator/chroot-{distribution}:{__version__}"
+
+
+def test_what_a_namespace_with_builds_needs_is_admitted(cluster: clusters.Cluster) -> None:
+    kubectl(cluster, "create", "--dry-run=server", "--validate=strict", "-n", "default", "-k", str(MANIFESTS / "tenant"))
