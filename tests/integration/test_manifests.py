@@ -35,4 +35,6 @@ def test_the_chroots_are_admitted_and_called_what_their_files_are_called(
 
 
 def test_what_a_namespace_with_builds_needs_is_admitted(cluster: clusters.Cluster) -> None:
-    kubectl(cluster, "create", "--dry-run=server", "--validate=strict", "-n", "default", "-k", str(MANIFESTS / "tenant"))
+    kubectl(
+        cluster, "create", "--dry-run=server", "--validate=strict", "-n", "default", "-k", str(MANIFESTS / "tenant")
+    )
