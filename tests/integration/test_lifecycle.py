@@ -6,7 +6,7 @@ from typing import Any
 
 from copr_operator.core import names
 from copr_operator.core.wire import StepSummary
-from tests.support.fake_kubelet import Status, ended, fail_build, plan_of, running, source_summary, succeed
+from tests.support.fake_kubelet import Status, disrupted, ended, fail_build, plan_of, running, source_summary, succeed
 from tests.support.world import CHROOTS, World, eventually
 
 
@@ -97,11 +97,7 @@ async def test_a_disrupted_pod_is_retried_with_the_next_attempt(here: World) -> 
     def disrupted_once(pod: dict[str, Any]) -> Status | None:
         plan = plan_of(pod)
         if plan.step == "rpm" and plan.attempt == 1:
-            status = ended(pod, 137, None, collect_code=137)
-            status["conditions"].append(
-                {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-            )
-            return status
+            return disrupted(pod)
         return succeed(pod)
 
     here.kubelet.behaviour = disrupted_once
