@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from copr_operator.controller import main
 from copr_operator.kube import paths
 from tests.faults.scenario import ONE, SEED, THREE, Run, scenario
 from tests.support.api_faults import Call, Event
+from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import Status, plan_of, running, succeed
 from tests.support.world import World, eventually
 
@@ -44,7 +46,7 @@ async def test_f3_a_controller_that_starts_at_an_api_server_which_stands_still_d
         await here.until_state("running")
         for version in (before, new):
             here_proxy = run.controllers.proxy
-            run.controllers.prepare = lambda proxy, version=version: proxy.freeze.at(version)
+            run.controllers.prepare = partial(stand_still, version)
             run.controllers.kill()
             await eventually(lambda old=here_proxy: replaced(run, old), lambda: "no new controller")
             await run.controllers.acted(3)  # it lists, plans and resyncs by what it is shown
@@ -56,6 +58,10 @@ async def test_f3_a_controller_that_starts_at_an_api_server_which_stands_still_d
         build = await here.build()
         assert [c["attempt"] for c in build["status"]["chroots"]] == [1] * len(chroots)
         assert len(run.judge.works) == 1 + len(chroots)
+
+
+def stand_still(version: str, proxy: ApiProxy) -> None:
+    proxy.freeze.at(version)
 
 
 async def ready_project(run: Run) -> None:

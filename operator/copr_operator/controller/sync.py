@@ -58,6 +58,8 @@ class Synchronizer:
         living |= await self._list("jobs", feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
         living |= await self._list("pods", feeder.pod, paths.core, ours)
         living |= await self._list("coprbuilds", feeder.build, paths.copr, {"fieldSelector": ACTIVE_SELECTOR})
+        for namespace in self._namespaces:
+            await self._list_ended(paths.copr("coprbuilds", namespace))
         self._drop_ghosts(set().union(*held) - living)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
@@ -136,6 +138,7 @@ class Synchronizer:
             await asyncio.sleep(WATCH_PAUSE)
 
     async def _list_ended(self, path: str) -> str:
+        """Wakes ended builds that are being deleted; returns the version from which a watch goes on."""
         version = ""
         params = {"fieldSelector": ENDED_SELECTOR}
         async for items, version in self._kube.list_pages(path, params, accept=METADATA_ONLY_LIST):  # noqa: B007
