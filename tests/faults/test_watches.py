@@ -45,10 +45,10 @@ async def test_f3_a_controller_that_starts_at_an_api_server_which_stands_still_d
         new = await revision(here)
         await here.until_state("running")
         for version in (before, new):
-            here_proxy = run.controllers.proxy
+            old = run.controllers.proxy
             run.controllers.prepare = partial(stand_still, version)
             run.controllers.kill()
-            await eventually(lambda old=here_proxy: replaced(run, old), lambda: "no new controller")
+            await eventually(partial(replaced, run, old), lambda: "no new controller")
             await run.controllers.acted(3)  # it lists, plans and resyncs by what it is shown
         assert (await here.build())["status"]["state"] == "running"
         await let_go(here)

@@ -34,6 +34,8 @@ class Deployment:
         self._prefix = prefix
         self._settings = settings
         self._calm = False
+        self._may_run = asyncio.Event()
+        self._may_run.set()
         self._stops: list[asyncio.Task[None]] = []
         self._earlier: Counter[str] = Counter()
         self.prepare: Callable[[ApiProxy], None] | None = None
@@ -59,6 +61,14 @@ class Deployment:
         """Ends the current controller as SIGKILL would: nothing that it does arrives any more."""
         self.proxy.kill()
 
+    def pause(self) -> None:
+        """No controller runs, until `resume`."""
+        self._may_run.clear()
+        self.proxy.kill()
+
+    def resume(self) -> None:
+        self._may_run.set()
+
     async def acted(self, resyncs: int) -> None:
         """Returns when the current controller has listed everything that many times more."""
         proxy = self.proxy
@@ -83,6 +93,7 @@ class Deployment:
 
     async def _keep(self) -> None:
         while True:
+            await self._may_run.wait()
             self.generation += 1
             stack = contextlib.AsyncExitStack()
             lease = self._prefix if self.generation == 1 else f"{self._prefix}-{self.generation}"

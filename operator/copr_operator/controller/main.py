@@ -150,6 +150,7 @@ class Controller:
             await asyncio.sleep(self.settings.resync_seconds)
             try:
                 await self.sync.resync()
+                await self.sync.find_deleted()
             except ApiError as error:
                 log.warning("the resync failed and will come again: %s", error)
 

@@ -58,8 +58,6 @@ class Synchronizer:
         living |= await self._list("jobs", feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
         living |= await self._list("pods", feeder.pod, paths.core, ours)
         living |= await self._list("coprbuilds", feeder.build, paths.copr, {"fieldSelector": ACTIVE_SELECTOR})
-        for namespace in self._namespaces:
-            await self._list_ended(paths.copr("coprbuilds", namespace))
         self._drop_ghosts(set().union(*held) - living)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
@@ -109,6 +107,11 @@ class Synchronizer:
             self._wake(Key("build", build.namespace, build.name))
 
     # -- ended builds ------------------------------------------------------------------------------------------------
+
+    async def find_deleted(self) -> None:
+        """Wakes ended builds that are being deleted, and whose deletion the watch has not shown."""
+        for namespace in self._namespaces:
+            await self._list_ended(paths.copr("coprbuilds", namespace))
 
     async def watch_ended(self) -> None:
         """Wakes ended builds that are deleted or changed. Runs until it is cancelled."""

@@ -178,6 +178,8 @@ _CREATE_ERRORS = frozenset({"CreateContainerConfigError", "CreateContainerError"
 
 def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, deadlines: Deadlines) -> Reading:
     """Reading of a Job that has not ended. Its pod's containers show how far it is."""
+    if job.suspended and (pod is None or pod.deleting or pod.phase == "Pending"):
+        return Reading("starting", "Queued", f"Job {job.name} is suspended (spec.suspend), and not by this controller")
     if pod is None:
         return Reading("starting", "Queued", "the Job has no pod yet")
     work, collect = pod.containers.get(work_container(step)), pod.containers.get(COLLECT)
