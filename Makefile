@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages setup demo test test-e2e test-fast lint generate lock bench cluster down kubeconfig urls
+.PHONY: help debian-packages setup demo test test-e2e test-fast lint generate lock bench faults cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,7 +42,12 @@ test: setup debian-packages lint ## Everything: lint, unit, model, integration a
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/model
 	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/faults
 	@$(PYTEST) tests/e2e
+
+FAULT_RUNS ?= 50
+faults: setup ## A long run of the fault tests: every write, every case, FAULT_RUNS random plans (docs/reliability.md)
+	@COPR_FAULT_RUNS=$(FAULT_RUNS) $(PYTEST) tests/faults
 
 test-e2e: setup debian-packages ## Builds on a real node, the demo's among them
 	@$(PYTEST) tests/e2e

@@ -151,7 +151,7 @@ async def forbid(here: World, what: str) -> str:
 
 def held_by_quota(build: dict[str, Any]) -> bool:
     found = [c for c in build.get("status", {}).get("conditions", []) if c["type"] == "Succeeded"]
-    return bool(found) and found[0]["reason"] == "Queued" and "exceeded quota" in found[0]["message"]
+    return bool(found) and found[0]["reason"] == "Held" and "exceeded quota" in found[0]["message"]
 
 
 async def test_a_pod_that_quota_holds_back_is_explained_from_the_events_of_its_job(here: World) -> None:

@@ -168,6 +168,8 @@ class FakeKubelet:
         given = self._given.get(uid, ("",))
         if given[0] in ("Succeeded", "Failed"):
             return
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return  # somebody else has ended it
         status = self.behaviour(pod)
         if status is None or _stage(status) == given:
             return

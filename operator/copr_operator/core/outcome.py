@@ -179,7 +179,7 @@ _CREATE_ERRORS = frozenset({"CreateContainerConfigError", "CreateContainerError"
 def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, deadlines: Deadlines) -> Reading:
     """Reading of a Job that has not ended. Its pod's containers show how far it is."""
     if job.suspended and (pod is None or pod.deleting or pod.phase == "Pending"):
-        return Reading("starting", "Queued", f"Job {job.name} is suspended (spec.suspend), and not by this controller")
+        return Reading("starting", "Held", f"Job {job.name} is suspended (spec.suspend), and not by this controller")
     if pod is None:
         return Reading("starting", "Queued", "the Job has no pod yet")
     work, collect = pod.containers.get(work_container(step)), pod.containers.get(COLLECT)
@@ -197,15 +197,24 @@ def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, dead
         since = work.started or pod.created
         return Reading("running", running_name, deadline=since + timedelta(seconds=timeout + deadlines.running_slack))
     deadline = pod.created + timedelta(seconds=deadlines.starting)
-    return Reading("starting", "Starting", _why_starting(pod), deadline=deadline)
+    held = _why_held(pod)
+    return Reading("starting", "Held" if held else "Starting", held or _why_starting(pod), deadline=deadline)
+
+
+def _why_held(pod: PodView) -> str:
+    """What keeps a pod from starting until someone mends it; empty when nothing does. A full cluster is no such thing.
+
+    Only the reason, without the kubelet's words: they change with every try.
+    """
+    for name, container in sorted(pod.containers.items()):
+        if container.reason in _PULL_ERRORS | _CREATE_ERRORS:
+            return f"container {name}: {container.reason}"
+    return ""
 
 
 def _why_starting(pod: PodView) -> str:
     if not pod.scheduled:
         return f"not scheduled: {pod.scheduling_message}" if pod.scheduling_message else "waiting for the scheduler"
-    for name, container in sorted(pod.containers.items()):
-        if container.reason in _PULL_ERRORS | _CREATE_ERRORS:
-            return f"container {name}: {container.reason}"
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":
         return "the inputs are being fetched"
