@@ -208,6 +208,18 @@ async def test_deleting_a_running_build_stops_it_removes_its_results_and_lets_it
         assert [j for j in live if j["metadata"]["labels"][names.LABEL_BUILD_UID] == build["metadata"]["uid"]] == []
 
 
+async def test_a_deleted_build_may_leave_its_results(here: World) -> None:
+    """`results: Retain` may be set at any time before."""
+    await prepare(here)
+    async with here.controller():
+        await here.create_build()
+        await here.until_state("succeeded")
+        await here.patch_build("hello", {"spec": {"results": "Retain"}})
+        await here.delete("coprbuilds", "hello")
+        await here.until_gone("coprbuilds", "hello")
+        assert not [asked for asked in here.backend.asked if asked.endswith("/remove")]
+
+
 async def test_deleting_an_ended_build_works_although_it_is_not_watched(here: World) -> None:
     await prepare(here)
     async with here.controller():
