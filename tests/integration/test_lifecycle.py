@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from copr_operator.core import names
-from copr_operator.core.wire import StepSummary
+from copr_operator.core.wire import StepFailure, StepSummary
 from tests.support.fake_kubelet import Status, disrupted, ended, fail_build, plan_of, running, source_summary, succeed
 from tests.support.world import CHROOTS, World, eventually
 
@@ -206,6 +207,24 @@ async def test_deleting_a_running_build_stops_it_removes_its_results_and_lets_it
         assert any(asked.endswith("/remove") for asked in here.backend.asked)
         live = [j for j in await here.jobs() if names.LABEL_BUILD_UID in j["metadata"]["labels"]]
         assert [j for j in live if j["metadata"]["labels"][names.LABEL_BUILD_UID] == build["metadata"]["uid"]] == []
+
+
+async def test_a_full_store_is_told_and_the_build_goes_on_when_there_is_room(here: World) -> None:
+    await prepare(here)
+    full = StepSummary(outcome="failed", failure=StepFailure(reason="StorageFull", message="the store is full"))
+
+    def store(pod: dict[str, Any]) -> Status | None:
+        plan = plan_of(pod)
+        return ended(pod, 0, full, collect_code=75) if plan.step == "rpm" and plan.attempt == 1 else succeed(pod)
+
+    here.kubelet.behaviour = store
+    here.deadlines = replace(here.deadlines, retry_base=3)
+    async with here.controller():
+        await here.create_build()
+        build = await here.until(lambda b: "StorageFull" in str((b.get("status") or {}).get("conditions")))
+        assert conditions(build)["Succeeded"] == ("Unknown", "Retrying")
+        build = await here.until_state("succeeded")
+        assert [c["attempt"] for c in build["status"]["chroots"]] == [2, 2]
 
 
 async def test_a_deleted_build_may_leave_its_results(here: World) -> None:

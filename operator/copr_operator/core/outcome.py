@@ -14,6 +14,7 @@ from copr_operator.api.common import Phase
 from copr_operator.core import names
 from copr_operator.core.config import Deadlines
 from copr_operator.core.observed import ContainerView, JobView, PodView
+from copr_operator.core.reasons import FAILURES, FailureClass
 from copr_operator.core.wire import WRAPPER_REASONS, AgentExit, StepSummary
 
 FETCH: Final = "fetch"
@@ -166,10 +167,17 @@ def _work_fault(step: str, work: ContainerView, pod: PodView, summary: StepSumma
 
 def _agent_fault(name: Literal["fetch", "collect"], infra_reason: str, container: ContainerView) -> Fault:
     summary = _summary(container)
-    if container.exit_code == AgentExit.REFUSED and summary is not None and summary.failure is not None:
+    if summary is not None and summary.failure is not None and _named_by(container.exit_code, summary.failure.reason):
         return Fault(summary.failure.reason, _with_tail(summary.failure.message, summary), name)
     message = summary.failure.message if summary is not None and summary.failure is not None else ""
     return Fault(infra_reason, message or f"{name} ended with exit code {container.exit_code} {container.reason}", name)
+
+
+def _named_by(exit_code: int | None, reason: str) -> bool:
+    """Whether an agent's own reason counts: an exit code of infrastructure must not stand beside a user's reason."""
+    known = FAILURES.get(reason)
+    infra = known is not None and known.failure_class is FailureClass.INFRA
+    return exit_code == AgentExit.REFUSED or (exit_code == AgentExit.INFRA and infra)
 
 
 _PULL_ERRORS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
