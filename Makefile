@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate lock bench bench-quick cluster down kubeconfig urls
+.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate lock bench bench-quick faults cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ test: setup debian-packages source-tools lint ## Everything: lint, unit, chart, 
 	@$(PYTEST) tests/model
 	@$(PYTEST) tests/integration
 	@$(PYTEST) tests/e2e
+
+FAULT_RUNS ?= 50
+faults: setup ## A long run of the fault tests: every write, every case, FAULT_RUNS random plans (docs/reliability.md)
+	@COPR_FAULT_RUNS=$(FAULT_RUNS) $(PYTEST) tests/faults
 
 test-e2e: setup debian-packages ## Builds on a real node, the demo's among them
 	@$(PYTEST) tests/e2e

@@ -28,11 +28,15 @@ async def namespace(kube: KubeClient) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="module")
-def kubectl(cluster: clusters.Cluster) -> Callable[..., str]:
-    """Runs kubectl and returns what it prints, on either stream."""
+def kubectl(cluster: clusters.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs kubectl and returns what it prints, on either stream.
+
+    It keeps for hours which kinds there are; a cluster of an hour ago at the same address may have had others.
+    """
+    options = [f"--kubeconfig={cluster.kubeconfig}", f"--cache-dir={tmp_path_factory.mktemp('kubectl')}"]
 
     def run(*arguments: str) -> str:
-        command = [str(clusters.tool("kubectl")), f"--kubeconfig={cluster.kubeconfig}", *arguments]
+        command = [str(clusters.tool("kubectl")), *options, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr

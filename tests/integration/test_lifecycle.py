@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from copr_operator.core import names
-from copr_operator.core.wire import StepSummary
-from tests.support.fake_kubelet import Status, ended, fail_build, plan_of, running, source_summary, succeed
+from copr_operator.core.wire import StepFailure, StepSummary
+from tests.support.fake_kubelet import Status, disrupted, ended, fail_build, plan_of, running, source_summary, succeed
 from tests.support.world import CHROOTS, World, eventually
 
 
@@ -97,11 +98,7 @@ async def test_a_disrupted_pod_is_retried_with_the_next_attempt(here: World) -> 
     def disrupted_once(pod: dict[str, Any]) -> Status | None:
         plan = plan_of(pod)
         if plan.step == "rpm" and plan.attempt == 1:
-            status = ended(pod, 137, None, collect_code=137)
-            status["conditions"].append(
-                {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-            )
-            return status
+            return disrupted(pod)
         return succeed(pod)
 
     here.kubelet.behaviour = disrupted_once
@@ -155,7 +152,7 @@ async def forbid(here: World, what: str) -> str:
 
 def held_by_quota(build: dict[str, Any]) -> bool:
     found = [c for c in build.get("status", {}).get("conditions", []) if c["type"] == "Succeeded"]
-    return bool(found) and found[0]["reason"] == "Queued" and "exceeded quota" in found[0]["message"]
+    return bool(found) and found[0]["reason"] == "Held" and "exceeded quota" in found[0]["message"]
 
 
 async def test_a_pod_that_quota_holds_back_is_explained_from_the_events_of_its_job(here: World) -> None:
@@ -210,6 +207,36 @@ async def test_deleting_a_running_build_stops_it_removes_its_results_and_lets_it
         assert any(asked.endswith("/remove") for asked in here.backend.asked)
         live = [j for j in await here.jobs() if names.LABEL_BUILD_UID in j["metadata"]["labels"]]
         assert [j for j in live if j["metadata"]["labels"][names.LABEL_BUILD_UID] == build["metadata"]["uid"]] == []
+
+
+async def test_a_full_store_is_told_and_the_build_goes_on_when_there_is_room(here: World) -> None:
+    await prepare(here)
+    full = StepSummary(outcome="failed", failure=StepFailure(reason="StorageFull", message="the store is full"))
+
+    def store(pod: dict[str, Any]) -> Status | None:
+        plan = plan_of(pod)
+        return ended(pod, 0, full, collect_code=75) if plan.step == "rpm" and plan.attempt == 1 else succeed(pod)
+
+    here.kubelet.behaviour = store
+    here.deadlines = replace(here.deadlines, retry_base=3)
+    async with here.controller():
+        await here.create_build()
+        build = await here.until(lambda b: "StorageFull" in str((b.get("status") or {}).get("conditions")))
+        assert conditions(build)["Succeeded"] == ("Unknown", "Retrying")
+        build = await here.until_state("succeeded")
+        assert [c["attempt"] for c in build["status"]["chroots"]] == [2, 2]
+
+
+async def test_a_deleted_build_may_leave_its_results(here: World) -> None:
+    """`results: Retain` may be set at any time before."""
+    await prepare(here)
+    async with here.controller():
+        await here.create_build()
+        await here.until_state("succeeded")
+        await here.patch_build("hello", {"spec": {"results": "Retain"}})
+        await here.delete("coprbuilds", "hello")
+        await here.until_gone("coprbuilds", "hello")
+        assert not [asked for asked in here.backend.asked if asked.endswith("/remove")]
 
 
 async def test_deleting_an_ended_build_works_although_it_is_not_watched(here: World) -> None:

@@ -1,21 +1,21 @@
-"""A proxy before the API server that counts writes, and can end its client at the k-th of them.
+"""A proxy before the API server: it counts writes, makes faults (`api_faults`), and can end its client at any request.
 
 It speaks plain HTTP to the controller under test (loopback only) and forwards with its own credentials.
 """
 
 import asyncio
 import contextlib
-import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
 
 from copr_operator.kube.client import KubeClient
-
-_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_NAME = re.compile(r"/(?:apis/[^/]+/[^/]+|api/v1)/(?:namespaces/[^/]+/)?([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$")
+from tests.support import api_faults as faults
+from tests.support.api_faults import Call
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,19 @@ class ApiProxy:
     """Bytes of the answers to reads that are not watches."""
     dead: bool = False
     """A dead proxy answers nothing: for its client the API server, for the API server its client, is gone."""
+    fault: faults.Decide | None = None
+    """The fault of each request, if any."""
+    tamper: faults.Tamper | None = None
+    """What becomes of the events of each watch."""
+    freeze: faults.Freeze = field(default_factory=faults.Freeze)
+    made: Counter[str] = field(default_factory=Counter)
+    """How many faults of each kind were made: a fault test that made none has shown nothing."""
+    lists: Counter[str] = field(default_factory=Counter)
+    """LISTs that were answered, by resource."""
+    killed: asyncio.Event = field(default_factory=asyncio.Event)
+    _numbers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _server: str = ""
+    _headers: dict[str, str] = field(default_factory=dict)
 
     _streams: set["asyncio.Task[object]"] = field(default_factory=set)
     """Handlers whose client may be gone: nothing else would end them while the API server is silent."""
@@ -50,16 +63,25 @@ class ApiProxy:
     def count(self, resource: str, method: str | None = None) -> int:
         return sum(w.resource == resource and method in (None, w.method) and w.status < 400 for w in self.writes)
 
+    def kill(self) -> None:
+        """From now on nothing passes."""
+        self.dead = True
+        self.killed.set()
+
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator["ApiProxy"]:
         credentials = await self.upstream.credentials()
-        headers = {"Authorization": f"Bearer {credentials.token}"}
+        self._server = credentials.server
+        # Large answers would come compressed, and streams are read line by line here.
+        self._headers = {"Authorization": f"Bearer {credentials.token}", "Accept-Encoding": "identity"}
         connector = aiohttp.TCPConnector(ssl=self.upstream.ssl_context, limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=2**20
+        ) as session:
 
             async def forward(request: web.Request) -> web.StreamResponse:
-                return await self._forward(session, credentials.server, headers, request)
+                return await self._forward(session, request)
 
             app = web.Application(client_max_size=16 * 1024**2)
             app.router.add_route("*", "/{tail:.*}", forward)
@@ -75,43 +97,87 @@ class ApiProxy:
                     stream.cancel()
                 await runner.cleanup()
 
-    async def _forward(
-        self, session: aiohttp.ClientSession, server: str, headers: dict[str, str], request: web.Request
-    ) -> web.StreamResponse:
-        sent = {k: v for k, v in request.headers.items() if k.lower() in ("accept", "content-type")} | headers
-        sent["Accept-Encoding"] = "identity"  # bodies are passed on as they come, without their encoding
+    async def _forward(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
+        body = self.rewrite(await request.read())
         if self.dead:
             return _hang_up(request)
-        body = self.rewrite(await request.read())
-        async with session.request(request.method, server + request.path_qs, headers=sent, data=body or None) as answer:
-            plain = {k: v for k, v in answer.headers.items() if k.lower() in ("content-type", "retry-after")}
-            if request.method in _WRITES:
-                data = await answer.read()
-                match = _NAME.search(request.path)
-                parts = match.groups() if match else (request.path, None, None)
-                resource = f"{parts[0]}/{parts[2]}" if parts[2] else str(parts[0])
-                write = Write(request.method, resource, parts[1] or "", answer.status)
+        call = self._call(request)
+        fault = self.fault(call) if self.fault is not None else None
+        if fault is not None:
+            self.made[type(fault).__name__] += 1
+        match fault:
+            case faults.Answer():
+                headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
+                return web.Response(
+                    status=fault.status, body=fault.body, content_type="application/json", headers=headers
+                )
+            case faults.Lose():
+                return _hang_up(request)
+            case faults.Hang():
+                await asyncio.Event().wait()
+            case faults.Delay(seconds):
+                await asyncio.sleep(seconds)
+            case faults.Kill(carried_out=False):
+                self.kill()
+                return _hang_up(request)
+        try:
+            answer = await self._exchange(session, request, call, body)
+        except aiohttp.ClientError:  # the API server is away
+            return _hang_up(request)
+        if isinstance(fault, faults.Kill):
+            self.kill()
+        return _hang_up(request) if self.dead or isinstance(fault, faults.Swallow) else answer
+
+    def _call(self, request: web.Request) -> Call:
+        resource, name = faults.parse_path(request.path)
+        self._numbers[request.method, resource] += 1
+        return Call(
+            request.method, resource, name, "watch" in request.query, self._numbers[request.method, resource]
+        )  # fmt: skip
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: web.Request, call: Call, body: bytes
+    ) -> web.StreamResponse:
+        sent = {k: v for k, v in request.headers.items() if k.lower() in ("accept", "content-type")} | self._headers
+        query = dict(request.query)
+        if call.method == "GET" and not call.watch and not call.name:
+            query = self.freeze.of_list(query)
+        url = f"{self._server}{request.path}" + (f"?{urlencode(query)}" if query else "")
+        async with session.request(call.method, url, headers=sent, data=body or None) as answer:
+            headers = {k: v for k, v in answer.headers.items() if k.lower() in ("content-type", "retry-after")}
+            if call.watch and answer.status == 200:
+                return await self._stream(request, call, answer, headers)
+            data = await answer.read()
+            if call.write:
+                write = Write(call.method, call.resource, call.name, answer.status)
                 self.writes.append(write)
                 if self.on_write is not None:
                     await self.on_write(write)
+            else:
+                self.listed_bytes += len(data)
+                self.lists[call.resource] += not call.name
+            return web.Response(status=answer.status, body=data, headers=headers)
+
+    async def _stream(
+        self, request: web.Request, call: Call, answer: aiohttp.ClientResponse, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+        await response.prepare(request)
+        lines = self.freeze.hold(aiter(answer.content))
+        if self.tamper is not None:
+            lines = self.tamper(call, lines)
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError, asyncio.CancelledError):
+            async for line in lines:
                 if self.dead:
-                    return _hang_up(request)
-                return web.Response(status=answer.status, body=data, headers=plain)
-            response = web.StreamResponse(status=answer.status, headers=plain)
-            task = asyncio.current_task()
-            assert task is not None
-            self._streams.add(task)
-            task.add_done_callback(self._streams.discard)
-            with contextlib.suppress(ConnectionError, aiohttp.ClientError, asyncio.CancelledError):
-                await response.prepare(request)
-                async for chunk in answer.content.iter_any():
-                    if self.dead:
-                        return response
-                    self.listed_bytes += 0 if "watch" in request.query else len(chunk)
-                    await response.write(chunk)
-            with contextlib.suppress(ConnectionError, RuntimeError):
-                await response.write_eof()
-            return response
+                    return response
+                await response.write(line)
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await response.write_eof()
+        return response
 
 
 def _hang_up(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ What a pod "does" is a function from the pod to its end (a status) or to None (i
 import asyncio
 import contextlib
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +70,14 @@ def running(pod: dict[str, Any]) -> Status:
             "containerStatuses": states}  # fmt: skip
 
 
+def storing(pod: dict[str, Any]) -> Status:
+    """Status of a pod whose untrusted container has ended well; `collect` is still storing what it made."""
+    status = ended(pod, 0, None)
+    collect = next(c for c in status["containerStatuses"] if c["name"] == "collect")
+    collect["state"], collect["ready"] = {"running": {"startedAt": now()}}, True
+    return {**status, "phase": "Running"}
+
+
 def source_summary(**arch_tags: Any) -> StepSummary:
     return StepSummary(
         outcome="succeeded",
@@ -83,6 +92,22 @@ def succeed(pod: dict[str, Any]) -> Status | None:
     if plan_of(pod).step == "source":
         return ended(pod, 0, source_summary())
     return ended(pod, 0, StepSummary(outcome="succeeded", packages=4))
+
+
+def disrupted(pod: dict[str, Any]) -> Status:
+    """Status of a pod that was evicted through the API, or whose node went away."""
+    status = ended(pod, 137, None, collect_code=137)
+    status["conditions"].append({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"})
+    return status
+
+
+def waiting(pod: dict[str, Any], reason: str, message: str) -> Status:
+    """Status of a scheduled pod whose untrusted container can't be started, for the reason that the kubelet gives."""
+    work = pod["spec"]["containers"][0]["name"]
+    state = {"name": work, "state": {"waiting": {"reason": reason, "message": message}}, "image": "x", "imageID": "",
+             "ready": False, "restartCount": 0}  # fmt: skip
+    return {"phase": "Pending", "startTime": now(), "conditions": [{"type": "PodScheduled", "status": "True"}],
+            "containerStatuses": [state]}  # fmt: skip
 
 
 def fail_build(pod: dict[str, Any]) -> Status | None:
@@ -102,7 +127,9 @@ class FakeKubelet:
         self.behaviour = behaviour
         self.seen: list[StepPlan] = []
         self.errors: list[str] = []
-        self._done: set[str] = set()
+        self._given: dict[str, tuple[str, ...]] = {}
+        """The stage each pod was last given, by uid."""
+        self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._removing: set[str] = set()
         self._patches: set[asyncio.Task[None]] = set()
 
@@ -138,17 +165,21 @@ class FakeKubelet:
                 self._removing.add(uid)
                 self._spawn(self._remove(pod))
             return
-        if uid in self._done:
+        given = self._given.get(uid, ("",))
+        if given[0] in ("Succeeded", "Failed"):
             return
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return  # somebody else has ended it
         status = self.behaviour(pod)
-        if status is None:
+        if status is None or _stage(status) == given:
             return
-        self._done.add(uid)
-        self.seen.append(plan_of(pod))
+        if uid not in self._given:
+            self.seen.append(plan_of(pod))
+        self._given[uid] = _stage(status)
         self._spawn(self._patch(pod, status))
 
     async def look_again(self) -> None:
-        """Looks at the pods that were left alone once more, after `behaviour` has been changed."""
+        """Looks at the pods that have not ended once more, after `behaviour` has been changed."""
         for pod in (await self._kube.get(paths.core("pods", self._namespace)))["items"]:
             self._look(pod)
 
@@ -159,11 +190,17 @@ class FakeKubelet:
 
     async def _patch(self, pod: dict[str, Any], status: Status) -> None:
         path = paths.core("pods", pod["metadata"]["namespace"], pod["metadata"]["name"]) + "/status"
-        try:
-            await self._kube.patch(path, {"status": status}, content_type=MERGE_PATCH)
-        except ApiError as error:
-            if not error.not_found:
-                self.errors.append(str(error))
+        async with self._order[pod["metadata"]["uid"]]:
+            while True:
+                try:
+                    await self._kube.patch(path, {"status": status}, content_type=MERGE_PATCH)
+                    return
+                except ApiError as error:
+                    if not error.transient:
+                        if not error.not_found:
+                            self.errors.append(str(error))
+                        return
+                    await asyncio.sleep(0.2)
 
     async def _remove(self, pod: dict[str, Any]) -> None:
         """A kubelet ends a deleted pod and then removes the object."""
@@ -173,6 +210,12 @@ class FakeKubelet:
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
         with contextlib.suppress(ApiError):
             await self._kube.delete(path, body)
+
+
+def _stage(status: Status) -> tuple[str, ...]:
+    """What a pod does, without the times."""
+    containers = status.get("containerStatuses") or ()
+    return status["phase"], *(f"{c['name']} {next(iter(c['state']))}" for c in containers)
 
 
 def describe(pod: dict[str, Any]) -> str:

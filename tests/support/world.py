@@ -91,15 +91,23 @@ class World:
 
     @contextlib.asynccontextmanager
     async def controller(
-        self, *, split_brain: bool = False, wait: bool = True, **changes: Any
+        self,
+        *,
+        split_brain: bool = False,
+        wait: bool = True,
+        lease: str = LEASE_NAME,
+        prepare: Callable[[ApiProxy], None] | None = None,
+        **changes: Any,
     ) -> AsyncIterator["RunningController"]:
         """A controller behind a proxy of its own. It is stopped at the end.
 
         `split_brain`: it takes a Lease of its own, and so works beside another. No `wait`: it may have to stand by.
+        `prepare`: what is done to the proxy before anything passes it.
         """
         async with ApiProxy(self.kube).serve() as proxy:
-            lease = "other-lease" if split_brain else LEASE_NAME
-            running = RunningController(proxy, self.settings(**changes), lease)
+            if prepare is not None:
+                prepare(proxy)
+            running = RunningController(proxy, self.settings(**changes), "other-lease" if split_brain else lease)
             await running.start(wait=wait)
             try:
                 yield running
@@ -140,20 +148,27 @@ class World:
     async def pods(self) -> list[dict[str, Any]]:
         return list((await self.kube.get(paths.core("pods", self.namespace)))["items"])
 
-    async def until(self, check: Callable[[dict[str, Any]], Any], name: str = "hello") -> dict[str, Any]:
+    async def until(
+        self, check: Callable[[dict[str, Any]], Any], name: str = "hello", timeout: float = WAIT
+    ) -> dict[str, Any]:
         """The build once `check` of it is true; the test fails with its last state otherwise."""
         last: dict[str, Any] = {}
 
         async def probe() -> bool:
             nonlocal last
-            last = await self.build(name)
+            try:
+                last = await self.build(name)
+            except ApiError as error:
+                if not error.transient:
+                    raise
+                return False
             return bool(check(last))
 
-        await eventually(probe, lambda: f"the build stays at {last.get('status')}\n{self.kubelet.errors}")
+        await eventually(probe, lambda: f"the build stays at {last.get('status')}\n{self.kubelet.errors}", timeout)
         return last
 
-    async def until_state(self, state: str, name: str = "hello") -> dict[str, Any]:
-        return await self.until(lambda build: build.get("status", {}).get("state") == state, name)
+    async def until_state(self, state: str, name: str = "hello", timeout: float = WAIT) -> dict[str, Any]:
+        return await self.until(lambda build: build.get("status", {}).get("state") == state, name, timeout)
 
     async def until_gone(self, plural: str, name: str) -> None:
         async def probe() -> bool:
@@ -176,14 +191,15 @@ class RunningController:
         self._stop: asyncio.Event | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+        self.controller: Controller | None = None
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop, ready = asyncio.Event(), asyncio.Event()
         announce = asyncio.create_task(self._announce(ready))
         async with KubeClient(Configuration(host=self.proxy.url), recorder=self.metrics.record_request) as kube:
-            controller = Controller(self._settings, kube, self.metrics, lease_name=self._lease_name)
-            self.told_to_stop = await controller.run(self._stop, ready)
+            self.controller = Controller(self._settings, kube, self.metrics, lease_name=self._lease_name)
+            self.told_to_stop = await self.controller.run(self._stop, ready)
         announce.cancel()
 
     async def _announce(self, ready: asyncio.Event) -> None:
@@ -194,6 +210,21 @@ class RunningController:
         self._thread.start()
         if wait:
             assert await asyncio.to_thread(self._started.wait, WAIT), "the controller did not become active"
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    async def problem(self) -> str:
+        """What the liveness probe would say, asked in the controller's own thread."""
+        assert self.controller is not None
+        assert self._loop is not None
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        loop, controller = asyncio.get_running_loop(), self.controller
+        self._loop.call_soon_threadsafe(
+            lambda: loop.call_soon_threadsafe(lambda said: answer.set_result(said), controller.problem())
+        )
+        return await answer
 
     @property
     def active(self) -> bool:

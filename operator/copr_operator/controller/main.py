@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 ACTIVE = sorted(set(get_args(Phase)) - TERMINAL)
 HEARTBEAT_LIMIT = 75.0
 """Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
+FIRST_RESYNC = 5.0
+"""Seconds after the start: what went away between the first LIST and the start of the watches, no event shows."""
 
 
 class Controller:
@@ -170,10 +172,13 @@ class Controller:
         )
 
     async def _resync_loop(self) -> None:
+        pause = min(FIRST_RESYNC, self.settings.resync_seconds)
         while True:
-            await asyncio.sleep(self.settings.resync_seconds)
+            await asyncio.sleep(pause)
+            pause = self.settings.resync_seconds
             try:
                 await self.sync.resync()
+                await self.sync.find_deleted()
             except ApiError as error:
                 log.warning("the resync failed and will come again: %s", error)
 

@@ -111,6 +111,11 @@ class Synchronizer:
 
     # -- ended builds ------------------------------------------------------------------------------------------------
 
+    async def find_deleted(self) -> None:
+        """Wakes ended builds that are being deleted, and whose deletion the watch has not shown."""
+        for namespace in self._namespaces:
+            await self._list_ended(paths.copr("coprbuilds", namespace))
+
     async def watch_ended(self) -> None:
         """Wakes ended builds that are deleted or changed. Runs until it is cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -139,6 +144,7 @@ class Synchronizer:
             await asyncio.sleep(WATCH_PAUSE)
 
     async def _list_ended(self, path: str) -> str:
+        """Wakes ended builds that are being deleted; returns the version from which a watch goes on."""
         version = ""
         params = {"fieldSelector": ENDED_SELECTOR}
         pages = self._kube.list_pages(path, params, page=ENDED_PAGE, accept=METADATA_ONLY_LIST)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from copr_operator.api.common import ConditionStatus
-from copr_operator.core import names, sources
+from copr_operator.core import names, outcome, sources
 from copr_operator.core.actions import Action, EnsureDirectory
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed, ProjectView
@@ -90,4 +90,9 @@ def _previous_job_gate(observed: Observed, step: str, attempt: int, config: Oper
     if observed.now >= due:
         return None
     wait = max(1, round((due - observed.now).total_seconds()))
-    return Gate("Retrying", f"attempt {attempt} follows the failure of {previous.name}", look_again=wait)
+    reading = outcome.read_step(
+        step, previous, observed.pods.get(previous.uid),
+        timeout=observed.build.spec.timeout, deadlines=config.deadlines, now=observed.now,
+    )  # fmt: skip
+    why = f": {reading.fault.reason}: {reading.fault.message}"[:400] if reading.fault is not None else ""
+    return Gate("Retrying", f"attempt {attempt} follows the failure of {previous.name}{why}", look_again=wait)

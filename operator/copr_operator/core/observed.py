@@ -60,6 +60,8 @@ class JobView:
     message: str = ""
     finished: datetime | None = None
     deleting: bool = False
+    suspended: bool = False
+    """Somebody else holds it back (spec.suspend): a queueing system, or a person."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,7 @@ def job_view(obj: Mapping[str, Any]) -> JobView:
         message=(ended or {}).get("message", ""),
         finished=parse_time((ended or {}).get("lastTransitionTime")),
         deleting="deletionTimestamp" in meta,
+        suspended=bool((obj.get("spec") or {}).get("suspend")),
     )
 
 

@@ -14,6 +14,7 @@ from copr_operator.api.common import Phase
 from copr_operator.core import names
 from copr_operator.core.config import Deadlines
 from copr_operator.core.observed import ContainerView, JobView, PodView
+from copr_operator.core.reasons import FAILURES, FailureClass
 from copr_operator.core.wire import WRAPPER_REASONS, AgentExit, StepSummary
 
 FETCH: Final = "fetch"
@@ -166,10 +167,17 @@ def _work_fault(step: str, work: ContainerView, pod: PodView, summary: StepSumma
 
 def _agent_fault(name: Literal["fetch", "collect"], infra_reason: str, container: ContainerView) -> Fault:
     summary = _summary(container)
-    if container.exit_code == AgentExit.REFUSED and summary is not None and summary.failure is not None:
+    if summary is not None and summary.failure is not None and _named_by(container.exit_code, summary.failure.reason):
         return Fault(summary.failure.reason, _with_tail(summary.failure.message, summary), name)
     message = summary.failure.message if summary is not None and summary.failure is not None else ""
     return Fault(infra_reason, message or f"{name} ended with exit code {container.exit_code} {container.reason}", name)
+
+
+def _named_by(exit_code: int | None, reason: str) -> bool:
+    """Whether an agent's own reason counts: an exit code of infrastructure must not stand beside a user's reason."""
+    known = FAILURES.get(reason)
+    infra = known is not None and known.failure_class is FailureClass.INFRA
+    return exit_code == AgentExit.REFUSED or (exit_code == AgentExit.INFRA and infra)
 
 
 _PULL_ERRORS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
@@ -178,6 +186,8 @@ _CREATE_ERRORS = frozenset({"CreateContainerConfigError", "CreateContainerError"
 
 def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, deadlines: Deadlines) -> Reading:
     """Reading of a Job that has not ended. Its pod's containers show how far it is."""
+    if job.suspended and (pod is None or pod.deleting or pod.phase == "Pending"):
+        return Reading("starting", "Held", f"Job {job.name} is suspended (spec.suspend), and not by this controller")
     if pod is None:
         return Reading("starting", "Queued", "the Job has no pod yet")
     work, collect = pod.containers.get(work_container(step)), pod.containers.get(COLLECT)
@@ -198,15 +208,24 @@ def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, dead
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":  # a large repository may take as long as all else together
         deadline = (fetch.started or pod.created) + timedelta(seconds=deadlines.fetching)
-    return Reading("starting", "Starting", _why_starting(pod), deadline=deadline)
+    held = _why_held(pod)
+    return Reading("starting", "Held" if held else "Starting", held or _why_starting(pod), deadline=deadline)
+
+
+def _why_held(pod: PodView) -> str:
+    """What keeps a pod from starting until someone mends it; empty when nothing does. A full cluster is no such thing.
+
+    Only the reason, without the kubelet's words: they change with every try.
+    """
+    for name, container in sorted(pod.containers.items()):
+        if container.reason in _PULL_ERRORS | _CREATE_ERRORS:
+            return f"container {name}: {container.reason}"
+    return ""
 
 
 def _why_starting(pod: PodView) -> str:
     if not pod.scheduled:
         return f"not scheduled: {pod.scheduling_message}" if pod.scheduling_message else "waiting for the scheduler"
-    for name, container in sorted(pod.containers.items()):
-        if container.reason in _PULL_ERRORS | _CREATE_ERRORS:
-            return f"container {name}: {container.reason}"
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":
         return "the inputs are being fetched"

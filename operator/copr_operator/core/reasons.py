@@ -97,14 +97,14 @@ WAITS: dict[str, str] = {
     "RepositoryNotReady": "The (empty) repository of a chroot is not there yet.",
     "BackendUnavailable": "The backend can't be reached.",
     "WaitingForBatch": "Another build must end first (spec.afterBuild).",
-    "Queued": "The Job exists or is due, and has no pod yet: quota or admission may hold it; the message says so.",
+    "Queued": "The Job exists or is due, and has no pod yet.",
+    "Held": "Its Job or pod can't start: quota, admission, the image, a container's settings or a suspension; the message says which. It starts by itself when that is mended.",
     "WaitingForPreviousJob": "A Job of the same name from a deleted build is still going away.",
     "Starting": "The pod is being scheduled or its images are being pulled.",
     "SourceRunning": "The SRPM is being made.",
     "Importing": "The SRPM is being stored.",
     "Building": "RPMs are being built.",
     "Retrying": "An infrastructure failure is being retried.",
-    "Canceling": "The pods are being stopped.",
 }
 
 

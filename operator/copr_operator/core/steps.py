@@ -68,7 +68,7 @@ def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, conf
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
     again = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)
     return Step(
-        name, attempt, reason="Queued", message=refusal.message, held=observed.now < again, look_again=again
+        name, attempt, reason="Held", message=refusal.message, held=observed.now < again, look_again=again
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def _without_pod(observed: Observed, step: Step, job: JobView, config: OperatorC
         step.name,
         step.attempt,
         "starting",
-        "Queued",
+        "Held" if step.reason == "Held" or (refusal is not None and refusal.message) else "Queued",
         refusal.message if refusal is not None and refusal.message else step.message,
         job,
         look_again=None if due else look,

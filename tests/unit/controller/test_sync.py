@@ -102,6 +102,12 @@ class TestResync:
         assert held is not None
         assert held.status.state == "running"
 
+    async def test_an_ended_build_whose_deletion_the_watch_has_not_shown_is_woken(self, place: Place) -> None:
+        gone = place.add("coprbuilds", "ended", status={"state": "succeeded"})
+        gone["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+        await place.sync.find_deleted()
+        assert Key("build", HERE, "ended") in place.woken
+
     @pytest.mark.parametrize(
         ("done", "woken"), [({}, True), ({"conditions": [{"type": "Complete", "status": "True"}]}, False)]
     )

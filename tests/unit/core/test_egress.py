@@ -1,6 +1,6 @@
 """Given a host, its address and the administrator's lists, whether a source may be fetched from there."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -93,10 +93,12 @@ def test_the_network_policy_of_build_namespaces_denies_user_code_the_same_addres
     rules = yaml.safe_load(manifest.read_text())["spec"]["egress"]
     blocks = [to["ipBlock"] for rule in rules for to in rule["to"] if "ipBlock" in to]
     denied = [ip_network(network) for block in blocks for network in block["except"]]
-    for address in NOT_PUBLIC:
-        assert any(ip_address(address) in network for network in denied), address
+    for address in map(ip_address, NOT_PUBLIC):
+        # An IPv4 address in IPv6's words leaves the pod as IPv4.
+        sent = (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+        assert any(sent in network for network in denied), address
     # 6to4 and NAT64 are denied there as a whole: a policy can't look into the address.
     for network in denied:
-        if network not in (ip_network("2002::/16"), ip_network("64:ff9b::/96"), ip_network("::ffff:0:0/96")):
+        if network not in (ip_network("2002::/16"), ip_network("64:ff9b::/96")):
             assert refusal("x.example", str(network[1]), NO_RULES) != "", network
     assert sorted(block["cidr"] for block in blocks) == ["0.0.0.0/0", "::/0"]

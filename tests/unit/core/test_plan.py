@@ -124,7 +124,7 @@ class TestWaiting:
         refused = {name: Refusal(403, "exceeded quota: jobs", at(60))}
         waiting = plan(observed(build(accepted()), refusals=refused, now=61), CONFIG)
         assert waiting.actions == ()
-        assert reason(waiting) == "Queued"
+        assert reason(waiting) == "Held"
         assert waiting.requeue_at == at(90)
         again = plan(observed(build(accepted()), refusals=refused, now=90), CONFIG)
         assert again.actions == (actions.CreateJob(SRC, 1),)
@@ -156,7 +156,7 @@ class TestWaiting:
         assert late.actions == (actions.ReadJobEvents(source.name, source.uid),)
         told = {source.name: Refusal(0, "pods is forbidden: exceeded quota", at(10))}
         held = plan(observed(build(accepted()), source, refusals=told, now=11), CONFIG)
-        assert reason(held) == "Queued"
+        assert reason(held) == "Held"
         assert held.status is not None
         assert "exceeded quota" in held.status.conditions[0].message
 
