@@ -41,10 +41,14 @@ async def test_f24_a_new_version_that_takes_over_many_builds_writes_nothing(here
         await eventually(ended, lambda: "the builds do not end", 300)
         waiting = await create_many(here, "wait", MANY // 2, afterBuild="absent", queueTimeout=86400)
 
-        async def accepted() -> bool:
-            return await states(here, "pending") == MANY // 2
+        async def all_wait() -> bool:
+            answer = await here.kube.get(
+                paths.copr("coprbuilds", here.namespace), {"fieldSelector": "status.state=pending"}
+            )
+            reasons = [condition["reason"] for build in answer["items"] for condition in build["status"]["conditions"]]
+            return reasons.count("WaitingForBatch") == 3 * (MANY // 2)  # Succeeded, Ready and Reconciling
 
-        await eventually(accepted, lambda: "the builds are not accepted", 300)
+        await eventually(all_wait, lambda: "the builds do not say what they wait for", 300)
         old = run.controllers.proxy
         run.controllers.kill()
 
