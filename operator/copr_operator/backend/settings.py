@@ -1,23 +1,22 @@
 """What an administrator can choose for the backend, from the environment or the command line."""
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from copr_operator.core.names import TOKEN_AUDIENCE
+from copr_operator.environment import EnvironmentSettings
 
 MIB = 1024**2
 GIB = 1024**3
 ENV_PREFIX = "COPR_BACKEND_"
 
 
-class BackendSettings(BaseModel):
+class BackendSettings(EnvironmentSettings):
     """Every field can be given as `COPR_BACKEND_<FIELD>`; sizes are bytes, times are seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    prefix = ENV_PREFIX
 
     root: Path = Field(description="Directory of the store, usually where the volume is mounted.")
     scratch: Path | None = Field(
@@ -71,16 +70,3 @@ class BackendSettings(BaseModel):
     @property
     def spool(self) -> Path:
         return self.scratch or self.root / "spool"
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None, **given: object) -> Self:
-        """Settings from COPR_BACKEND_* variables; `given` values (of the command line) that are not None win.
-
-        Raises pydantic.ValidationError, which names the field that is missing or wrong.
-        """
-        values: dict[str, object] = {}
-        for key, value in (os.environ if environment is None else environment).items():
-            name = key.removeprefix(ENV_PREFIX).lower()
-            if key.startswith(ENV_PREFIX) and name in cls.model_fields and value != "":
-                values[name] = value
-        return cls.model_validate(values | {key: value for key, value in given.items() if value is not None})

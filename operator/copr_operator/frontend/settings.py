@@ -1,15 +1,14 @@
 """What an administrator can choose for the frontend, from the environment or the command line."""
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from copr_operator.api.common import ObjectName
 from copr_operator.core.config import SourceSettings
 from copr_operator.core.distgits import parse_dist_gits
+from copr_operator.environment import EnvironmentSettings
 
 MIB = 1024**2
 GIB = 1024**3
@@ -19,10 +18,10 @@ Seconds = Annotated[float, Field(gt=0)]
 Url = Annotated[str, Field(pattern=r"^https?://[!-.0-~]([!-~]*[!-.0-~])?$")]
 
 
-class FrontendSettings(BaseModel):
+class FrontendSettings(EnvironmentSettings):
     """Every field can be given as `COPR_FRONTEND_<FIELD>`; sizes are bytes, times are seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    prefix = ENV_PREFIX
 
     namespace: ObjectName = Field(description="The installation's own namespace: CoprChroots and API tokens.")
     watch: str = Field("", description="Namespaces with builds, separated by blanks. Empty: all of the cluster.")
@@ -73,16 +72,3 @@ class FrontendSettings(BaseModel):
     def sources(self) -> SourceSettings:
         """What is known of the places that sources come from."""
         return SourceSettings(dist_gits=parse_dist_gits(self.dist_gits))
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None, **given: object) -> Self:
-        """Settings from COPR_FRONTEND_* variables; `given` values (of the command line) that are not None win.
-
-        Raises pydantic.ValidationError, which names the field that is missing or wrong.
-        """
-        values: dict[str, object] = {}
-        for key, value in (os.environ if environment is None else environment).items():
-            name = key.removeprefix(ENV_PREFIX).lower()
-            if key.startswith(ENV_PREFIX) and name in cls.model_fields and value != "":
-                values[name] = value
-        return cls.model_validate(values | {key: value for key, value in given.items() if value is not None})
