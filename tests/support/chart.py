@@ -142,20 +142,24 @@ def remove_objects(cluster: clusters.Cluster) -> None:
     """Leaves a node cluster without anything of ours, however the operator came there and whether or not it runs."""
     if cluster.provider is clusters.Provider.GIVEN:
         raise InstallError("the operator of a cluster that was given is not ours to remove")
+    ours = "app.kubernetes.io/name=copr-operator"
+    # The controller first: it would give back the finalizers that are taken off below.
+    gone = ("--wait", "--cascade=foreground", "--timeout=120s")
+    kubectl(cluster, "delete", "deployment,statefulset", "-A", "-l", ours, *gone)
     for kind in ("coprbuilds", "coprpackages", "coprprojects", "coprchroots"):
         resource = f"{kind}.copr-operator.dev"
         known = kubectl(cluster, "get", "crd", resource, "--ignore-not-found", "-o", "name")
         if not known.strip():
             continue
-        listed = json.loads(kubectl(cluster, "get", resource, "-A", "-o", "json"))["items"]
-        for one in listed:
+        kubectl(cluster, "delete", resource, "--all", "-A", "--wait=false")
+        for one in json.loads(kubectl(cluster, "get", resource, "-A", "-o", "json"))["items"]:
             of = ("-n", one["metadata"]["namespace"], resource, one["metadata"]["name"])
             patch = '{"metadata":{"finalizers":null}}'
             kubectl(cluster, "patch", *of, "--type=merge", "-p", patch, check=False)
-        kubectl(cluster, "delete", resource, "--all", "-A", "--wait=false")
-    ours = "app.kubernetes.io/name=copr-operator"
-    namespaces = ("copr-operator", "copr-operator-test", "chart-builds", "demo", "e2e")
-    kubectl(cluster, "delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=120s")
+    everything = kubectl(cluster, "get", "namespaces", "-o", "name").split()
+    namespaces = [name for name in everything if not name.startswith(("namespace/default", "namespace/kube-"))]
+    if namespaces:
+        kubectl(cluster, "delete", *namespaces, "--ignore-not-found", "--timeout=120s")
     kubectl(cluster, "delete", "clusterrole,clusterrolebinding", "-l", ours)
     names = [f"copr-operator-{part}" for part in ("controller", "backend", "frontend")]
     kubectl(cluster, "delete", "clusterrole,clusterrolebinding", *names, "--ignore-not-found")
