@@ -55,6 +55,12 @@ def mounts_below(*folders: Path) -> list[Path]:
     return found[::-1]
 
 
+def unmount_below(folder: Path) -> None:
+    """Take away every mount inside the folder."""
+    for point in mounts_below(folder):
+        _unmount(point)
+
+
 def _unmount(path: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     # Detached, as a file that is still open must not keep the mount in everybody's way.

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.cluster import api, local, providers, toolbox
+from tests.cluster import api, cleanup, images, local, providers, toolbox
 from tests.cluster import layout as layouts
 from tests.cluster.errors import ClusterError
 from tests.cluster.layout import NODE, PROFILES
@@ -53,6 +53,8 @@ def _run(options: argparse.Namespace) -> int:
         case "down":
             for profile in PROFILES if options.all else [options.profile]:
                 api.down(profile)
+            if options.all:  # buildah leaves its storage mounted
+                cleanup.unmount_below(images.storage())
         case "status":
             return _status(options.profile)
         case "kubeconfig":

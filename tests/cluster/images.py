@@ -170,15 +170,19 @@ def _drop_older(image: Image, archive: Path) -> None:
             _buildah_status("rmi", f"{PREFIX}/{image.name}:dev-{tag}")
 
 
+def storage() -> Path:
+    """Where buildah keeps its layers."""
+    return _cache() / "storage"
+
+
 def _buildah_command(arguments: tuple[str, ...]) -> list[str]:
-    storage = _cache() / "storage"
     driver = os.environ.get("STORAGE_DRIVER", "overlay")
     return [
         "buildah",
         "--root",
-        f"{storage}/root",
+        f"{storage()}/root",
         "--runroot",
-        f"{storage}/run",
+        f"{storage()}/run",
         "--storage-driver",
         driver,
         *arguments,
