@@ -19,8 +19,7 @@ def clean(layout: Layout) -> None:
     Supervisor(layout, []).stop_all()
     if os.geteuid() == 0:
         cgroups.kill_members(layout.instance)
-        for path in mounts_below(layout.home, layout.run):
-            _unmount(path)
+        unmount_below(layout.home, layout.run)
         if layout.profile == NODE and other_owner(layout) is None:
             network.tear_down(layout)
             _remove_log_links(layout)
@@ -55,9 +54,9 @@ def mounts_below(*folders: Path) -> list[Path]:
     return found[::-1]
 
 
-def unmount_below(folder: Path) -> None:
-    """Take away every mount inside the folder."""
-    for point in mounts_below(folder):
+def unmount_below(*folders: Path) -> None:
+    """Take away every mount inside the folders."""
+    for point in mounts_below(*folders):
         _unmount(point)
 
 
