@@ -105,7 +105,7 @@ def file_response(
 ) -> Response:
     """An open file as an answer to GET or HEAD, whole or one range of it. Several ranges get the whole file, as
     RFC 9110 allows."""
-    etag = f'"{entry.mtime_ns:x}-{entry.size:x}"'
+    etag = f'"{entry.version or f"{entry.mtime_ns:x}-{entry.size:x}"}"'
     modified = formatdate(entry.mtime_ns // 10**9, usegmt=True)
     base = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes", **(headers or {})}
     if _unchanged(request, etag, entry):

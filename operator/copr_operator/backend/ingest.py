@@ -202,12 +202,20 @@ class RpmReader:
     async def _read(self, path: str, directory: str, name: str) -> PackageEntry | None:
         href = f"{directory}/{name}"
         try:
-            rpm = await self._inspector.inspect(self._store.local_path(f"{path}/{name}"), href)
+            rpm = await self._inspect(f"{path}/{name}", href)
         except RefusedError as refused:
             # It was good once. One damaged file must not keep the others from being listed.
             logger.error("%s/%s is left out of its repository: %s", path, name, refused.message)
             return None
         return PackageEntry(href, rpm.sha256, rpm.chunks)
+
+    async def _inspect(self, path: str, href: str) -> RpmFile:
+        local = self._store.local(path)
+        file = await asyncio.to_thread(local.__enter__)
+        try:
+            return await self._inspector.inspect(file, href)
+        finally:
+            await asyncio.to_thread(local.__exit__, None, None, None)
 
     def _directories(self, repo: Repo) -> list[str]:
         removed = self._trash.directories(repo)

@@ -14,15 +14,23 @@ from copr_operator.backend.ingest import Ingest, Limits, RpmReader
 from copr_operator.backend.inspector import Inspector, WorkerPool
 from copr_operator.backend.layout import Repo
 from copr_operator.backend.metrics import Metrics
+from copr_operator.backend.objects import ObjectStore
 from copr_operator.backend.publisher import Publisher
 from copr_operator.backend.repository import Checkpoint, Repository, no_checkpoint
 from copr_operator.backend.settings import BackendSettings
 from copr_operator.backend.spool import Spool
-from copr_operator.backend.store import DirectoryStore
+from copr_operator.backend.store import DirectoryStore, Store
 from copr_operator.backend.trash import Trash
 from copr_operator.backend.uploads import Uploads
 
 logger = logging.getLogger(__name__)
+
+
+def open_store(settings: BackendSettings) -> Store:
+    """Raises ValueError for settings that name no store."""
+    if settings.objects_url is None:
+        return DirectoryStore(settings.root)
+    return ObjectStore.at(settings.objects_url, settings.spool)
 
 
 class Services:
@@ -33,14 +41,14 @@ class Services:
         settings: BackendSettings,
         kube: Kube,
         *,
-        store: DirectoryStore | None = None,
+        store: Store | None = None,
         inspector: Inspector | None = None,
         clock: Callable[[], float] = time.time,
         checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.store = store or DirectoryStore(settings.root)
+        self.store = store or open_store(settings)
         self.spool = Spool(settings.spool)
         self._clock = clock
         self._pool = WorkerPool(

@@ -19,6 +19,12 @@ class BackendSettings(EnvironmentSettings):
     prefix = ENV_PREFIX
 
     root: Path = Field(description="Directory of the store, usually where the volume is mounted.")
+    objects_url: str | None = Field(
+        None,
+        pattern=r"^(s3|gs|az)://[^/]+",
+        description="Object storage in place of that directory: `s3://BUCKET/PREFIX`, `gs://...` or `az://...`; then "
+        "only files under way and live logs are in the directory.",
+    )
     scratch: Path | None = Field(
         None,
         description="Directory of files under way and of live logs. Default: `spool` in the store, so that they "

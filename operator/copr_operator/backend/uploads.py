@@ -79,10 +79,14 @@ class Uploads:
         for entry in self._store.list(UPLOADS):
             if entry.is_dir:
                 upload = self._load(entry.name)
-                used = upload.used if upload is not None else entry.mtime_ns / 1e9
+                used = upload.used if upload is not None else self._sent(entry)
                 if used < now - self._retention:
                     self._store.delete_tree(f"{UPLOADS}/{entry.name}")
                     self._store.delete(f"{UPLOADS}/{entry.name}.json")
+
+    def _sent(self, directory: Entry) -> float:
+        """When something of an upload was last written."""
+        return max(entry.mtime_ns / 1e9 for entry in (directory, *self._store.list(f"{UPLOADS}/{directory.name}")))
 
     def _waiting(self, namespace: str) -> int:
         entries = (self._load(entry.name) for entry in self._store.list(UPLOADS) if entry.is_dir)
