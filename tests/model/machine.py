@@ -29,6 +29,7 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"projectDirname": "demo:pr:1"},
     {"afterBuild": "one"},
     {"withBuild": "two"},
+    {"rerunOf": "one", "source": None},
     {"excludeChroots": ["*"]},
     {"chroots": ["fedora-99-x86_64"]},
 )

@@ -24,7 +24,7 @@ from copr_operator.core.observed import (
     project_view,
 )
 from copr_operator.core.patch import merge_patch
-from copr_operator.core.wire import RemoveBuildRequest
+from copr_operator.core.wire import RemoveBuildRequest, TakeSrpmRequest
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -57,6 +57,8 @@ class Executor:
         """By build uid, then by Job name."""
         self.removed: set[str] = set()
         """uids of builds and projects that the backend has removed."""
+        self.srpms: dict[str, str] = {}
+        """By uid of a rerun: what the backend said of its SRPM (Observed.srpm_taken)."""
         self.ensured: dict[str, set[str]] = {}
         """By project uid: chroots whose repository is there."""
         self.directories: set[tuple[str, str, str]] = set()
@@ -72,6 +74,7 @@ class Executor:
     def forget(self, uid: str) -> None:
         self.refusals.pop(uid, None)
         self.removed.discard(uid)
+        self.srpms.pop(uid, None)
         self.ensured.pop(uid, None)
         self._notes.pop(uid, None)
 
@@ -104,6 +107,8 @@ class Executor:
                 await self._read_events(build, job, uid)
             case actions.EnsureDirectory():
                 await self._ensure_directory(build)
+            case actions.TakeSrpm():
+                await self._take_srpm(observed)
             case actions.RemoveResults():
                 await self._remove_results(build)
             case actions.RemoveFinalizer():
@@ -226,6 +231,23 @@ class Executor:
             for chroot in build.status.chroots:
                 await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot.name)
                 self.directories.add((build.spec.owner, build.dirname, chroot.name))
+        except BackendError as error:
+            self._note(build.uid, error)
+
+    async def _take_srpm(self, observed: Observed) -> None:
+        build, original = observed.build, observed.original
+        source = original.status.source if original is not None else None
+        assert build.status.id is not None and original is not None  # noqa: S101, PT018 (core.reruns has seen both)
+        assert source is not None and source.srpm is not None  # noqa: S101, PT018 (the same)
+        request = TakeSrpmRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            of_build=original.status.id or 0,
+            name=source.srpm.url.rpartition("/")[2],
+            sha256=source.srpm.sha256,
+        )
+        try:
+            self.srpms[build.uid] = await self._backend.take_srpm(build.status.id, request)
         except BackendError as error:
             self._note(build.uid, error)
 

@@ -38,6 +38,11 @@ class EnsureDirectory:
 
 
 @dataclass(frozen=True)
+class TakeSrpm:
+    """Have the backend make the SRPM of the build to rerun this build's own (core.reruns)."""
+
+
+@dataclass(frozen=True)
 class RemoveResults:
     """Take the build out of every repository, then drop its files."""
 
@@ -47,4 +52,4 @@ class RemoveFinalizer:
     """Let the object go."""
 
 
-Action = Adopt | CreateJob | DeleteJob | ReadJobEvents | EnsureDirectory | RemoveResults | RemoveFinalizer
+Action = Adopt | CreateJob | DeleteJob | ReadJobEvents | EnsureDirectory | TakeSrpm | RemoveResults | RemoveFinalizer

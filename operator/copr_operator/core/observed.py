@@ -160,6 +160,10 @@ class Observed:
     """The id this build gets if it has none yet."""
     directory_ready: bool = True
     """Whether the repositories of a directory other than the project's own are there."""
+    original: BuildView | None = None
+    """The build to rerun, if spec.rerunOf names one that is there."""
+    srpm_taken: str | None = None
+    """What the backend said of its SRPM: nothing yet (None), that it is this build's now (empty), why it can't be."""
     results_removed: bool = False
     """Whether the backend has said that the build is out of every repository."""
     backend_message: str = ""
