@@ -28,7 +28,7 @@ DOING = frozenset({"Queued", "Starting", "SourceRunning", "Building", "Importing
 """Reasons that are words for what a state does."""
 BEFORE_ANY_POD = frozenset({
     "NoChroots", "ChrootNotInProject", "QueueTimeout", "JobRefused", "NameCollision", "OriginalOfOtherProject",
-    "OriginalWithoutSRPM", "NothingToRerun", "SRPMNotFound",
+    "CircularWait", "OriginalWithoutSRPM", "NothingToRerun", "SRPMNotFound",
 })  # fmt: skip
 Step = SourceStatus | ChrootStatus
 

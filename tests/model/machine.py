@@ -28,6 +28,7 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"chroots": [ARM], "queueTimeout": 100},
     {"projectDirname": "demo:pr:1"},
     {"afterBuild": "one"},
+    {"afterBuild": "two"},
     {"withBuild": "two"},
     {"rerunOf": "one", "source": None},
     {"excludeChroots": ["*"]},

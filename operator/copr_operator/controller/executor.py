@@ -24,6 +24,8 @@ from copr_operator.core.observed import (
     project_view,
 )
 from copr_operator.core.patch import merge_patch
+from copr_operator.core.refusals import MESSAGE_LIMIT, of_job, of_name
+from copr_operator.core.userns import without_ids
 from copr_operator.core.wire import RemoveBuildRequest, TakeSrpmRequest
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
@@ -54,7 +56,7 @@ class Executor:
         self._store = store
         self._config = config
         self.refusals: dict[str, dict[str, Refusal]] = {}
-        """By build uid, then by Job name."""
+        """By build uid, then by the name of the Job or pod."""
         self.removed: set[str] = set()
         """uids of builds and projects that the backend has removed."""
         self.srpms: dict[str, str] = {}
@@ -104,7 +106,9 @@ class Executor:
             case actions.DeleteJob(name, uid):
                 await self._delete_job(build, name, uid)
             case actions.ReadJobEvents(job, uid):
-                await self._read_events(build, job, uid)
+                await self._read_events(build, job, uid, "reason=FailedCreate")
+            case actions.ReadPodEvents(pod, uid):
+                await self._read_events(build, pod, uid, "type=Warning")
             case actions.EnsureDirectory():
                 await self._ensure_directory(build)
             case actions.TakeSrpm():
@@ -177,12 +181,10 @@ class Executor:
                 if controller_of(found, "CoprBuild")[1] == build.uid:
                     await self._accept_job(build, found)
                     return
-                message = f"Job {build.namespace}/{name} exists and belongs to something else"
-                refusals[name] = Refusal(409, message, _now())
-            elif error.status in (400, 403, 404, 413, 422):
-                status = 403 if error.status in (403, 404) else error.status
+                refusals[name] = of_name(found, _now())
+            elif (refusal := of_job(error.status, error.message, _now())) is not None:
                 log.warning("the API server refused Job %s: %s", name, error.message)
-                refusals[name] = Refusal(status, error.message[:600], _now())
+                refusals[name] = refusal
             else:
                 raise
             return
@@ -218,13 +220,13 @@ class Executor:
         if held is not None and held.uid == uid:
             self._store.job_event("DELETED", held)
 
-    async def _read_events(self, build: BuildView, job: str, uid: str) -> None:
-        """Keeps what the newest FailedCreate Event of the Job says; an empty message when there is none."""
-        selector = {"fieldSelector": f"involvedObject.uid={uid},reason=FailedCreate", "limit": "20"}
+    async def _read_events(self, build: BuildView, name: str, uid: str, which: str) -> None:
+        """Keeps what the newest of these Events of a Job or pod says; an empty message when there is none."""
+        selector = {"fieldSelector": f"involvedObject.uid={uid},{which}", "limit": "20"}
         answer = await self._kube.get(paths.core("events", build.namespace), selector)
         events = sorted(answer.get("items") or (), key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
-        message = str(events[-1].get("message", ""))[:600] if events else ""
-        self.refusals.setdefault(build.uid, {})[job] = Refusal(0, message, _now())
+        message = without_ids(str(events[-1].get("message", "")))[:MESSAGE_LIMIT] if events else ""
+        self.refusals.setdefault(build.uid, {})[name] = Refusal(0, message, _now())
 
     async def _ensure_directory(self, build: BuildView) -> None:
         try:

@@ -121,7 +121,7 @@ class Reconciler:
             jobs=jobs,
             pods=self._store.newest_pods(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
-            batch=await batch_of(build, self._store.builds.values(), self._lookup) if waiting else Batch(),
+            batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
             original=await self._original_of(build) if waiting else None,
             srpm_taken=self._executor.srpms.get(build.uid),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,

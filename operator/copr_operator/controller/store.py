@@ -85,10 +85,13 @@ class Store:
     def builds_of(self, project: ProjectView) -> list[BuildView]:
         return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
 
+    def batched(self, namespace: str) -> list[BuildView]:
+        """Builds of a namespace with `afterBuild` or `withBuild`."""
+        return list(self.builds.indexed(("batched", namespace)))
+
     def waiting_for(self, build: BuildView) -> list[BuildView]:
         """Builds that may wait for this one: `afterBuild` and `withBuild` reach through whole batches."""
-        batched = self.builds.indexed(("batched", build.namespace))
-        return [*batched, *self.builds.indexed(("rerun", build.namespace, build.name))]
+        return [*self.batched(build.namespace), *self.builds.indexed(("rerun", build.namespace, build.name))]
 
     # -- events ----------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,14 @@ class ReadJobEvents:
 
 
 @dataclass(frozen=True)
+class ReadPodEvents:
+    """Find out why a pod that has its node does not start: what its sandbox and volumes lack shows in Events only."""
+
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class EnsureDirectory:
     """Make the repositories of a project directory such as `demo:pr:1`."""
 
@@ -52,4 +60,14 @@ class RemoveFinalizer:
     """Let the object go."""
 
 
-Action = Adopt | CreateJob | DeleteJob | ReadJobEvents | EnsureDirectory | TakeSrpm | RemoveResults | RemoveFinalizer
+Action = (
+    Adopt
+    | CreateJob
+    | DeleteJob
+    | ReadJobEvents
+    | ReadPodEvents
+    | EnsureDirectory
+    | TakeSrpm
+    | RemoveResults
+    | RemoveFinalizer
+)

@@ -156,6 +156,8 @@ class _Planner:
         source = status.source or SourceStatus(state="pending")
         if source.state in TERMINAL:
             return status
+        if source.state == "pending" and self.observed.batch.circle:
+            return self._give_up(status, "CircularWait", self.observed.batch.circle)
         if source.state == "pending" and self.build.spec.source is not None:
             try:
                 sources.step_source(self.build.spec.source, self.config.sources)

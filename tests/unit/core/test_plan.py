@@ -106,7 +106,7 @@ class TestWaiting:
 
     def test_a_job_that_quota_refuses_is_tried_again_after_a_while(self) -> None:
         name = names.job_name(build().uid, SRC, 1)
-        refused = {name: Refusal(403, "exceeded quota: jobs", at(60))}
+        refused = {name: Refusal(403, "exceeded quota: jobs", at(60), waits="Held")}
         waiting = plan(observed(build(accepted()), refusals=refused, now=61), CONFIG)
         assert waiting.actions == ()
         assert reason(waiting) == "Held"
@@ -131,6 +131,22 @@ class TestWaiting:
         assert decision.status.failure is not None
         assert decision.status.failure.reason == expected
         assert decision.status.failure.failure_class == "policy"
+
+    @pytest.mark.parametrize("wait", ["Held", "WaitingForPreviousJob"])
+    def test_a_refusal_that_will_pass_is_a_wait_whatever_its_status(self, wait: str) -> None:
+        name = names.job_name(build().uid, SRC, 1)
+        refused = {name: Refusal(422, "denied", at(60), waits=wait)}
+        decision = plan(observed(build(accepted()), refusals=refused, now=61), CONFIG)
+        assert reason(decision) == wait
+        assert decision.requeue_at == at(90)
+
+    def test_a_circle_of_waiting_builds_fails_the_build_that_closed_it(self) -> None:
+        batch = Batch(blocked=True, message="CoprBuild b has not ended", circle="b and this build wait for each other")
+        decision = plan(observed(build(accepted(), afterBuild="b"), batch=batch), CONFIG)
+        assert decision.status is not None
+        assert decision.status.failure is not None
+        assert (decision.status.state, decision.status.failure.reason) == ("failed", "CircularWait")
+        assert "b and this build" in decision.status.failure.message
 
     def test_a_job_without_a_pod_is_asked_about_after_ten_seconds(self) -> None:
         source = job(SRC)

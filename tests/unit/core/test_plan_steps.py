@@ -6,6 +6,7 @@ import pytest
 
 from copr_operator.api.build import ChrootStatus
 from copr_operator.core import actions, names
+from copr_operator.core.observed import Refusal
 from copr_operator.core.plan import Plan, Urgency, plan
 from tests.support.builders import (
     CONFIG,
@@ -187,12 +188,26 @@ class TestChroots:
     def test_a_message_alone_is_written_lazily(self) -> None:
         first = job(D12)
         status = imported(ChrootStatus(name=D12, state="pending"))
-        waiting = pod(first, "Pending", scheduled=False)
+        waiting = pod(first, "Pending", scheduled=False, scheduling_message="0/2 nodes are available")
         before = plan(observed(build(status), first, pods=(waiting,)), CONFIG).status
         assert before is not None
         after = pod(first, "Pending", scheduled=False, scheduling_message="0/3 nodes are available")
         decision = plan(observed(build(before), first, pods=(after,)), CONFIG)
         assert decision.urgency is Urgency.LAZY
+
+    def test_that_no_node_can_take_the_pod_is_told_when_it_lasts(self) -> None:
+        first = job(D12)
+        full = pod(first, "Pending", scheduled=False, scheduling_message="0/3 nodes are available")
+        world = observed(build(imported(ChrootStatus(name=D12, state="pending"))), first, pods=(full,), now=9)
+        early = plan(world, CONFIG)
+        assert reason(early) == "Starting"
+        assert early.requeue_at == at(10)
+        assert early.status is not None
+        late = plan(observed(build(early.status), first, pods=(full,), now=10), CONFIG)
+        assert reason(late) == "Unschedulable"
+        assert late.urgency is Urgency.SOON
+        assert late.status is not None
+        assert late.status.conditions[0].message == "0/3 nodes are available"
 
 
 class TestRetries:
@@ -265,9 +280,10 @@ class TestDeadlines:
         source = job(SRC, 3)
         stuck = pod(source, "Pending", **containers, **fields)
         status = accepted(state="starting", source_state="starting", attempt=3)
-        before = plan(observed(build(status), source, pods=(stuck,), now=now - 1), CONFIG)
+        world: dict[str, Any] = {"pods": (stuck,), "refusals": {stuck.name: Refusal(0, "", at(now - 2))}}
+        before = plan(observed(build(status), source, now=now - 1, **world), CONFIG)
         assert before.requeue_at == at(now)
-        decision = plan(observed(build(status), source, pods=(stuck,), now=now), CONFIG)
+        decision = plan(observed(build(status), source, now=now, **world), CONFIG)
         assert decision.status is not None
         assert decision.status.failure is not None
         assert (decision.status.failure.reason, decision.status.failure.failure_class) == (expected, "infra")
