@@ -33,6 +33,8 @@ class FakeBackend:
 
     asked: list[str] = field(default_factory=list)
     broken: bool = False
+    no_srpm: bool = False
+    """The SRPM of a build to rerun is gone."""
     highest: int = 0
     url: str = ""
 
@@ -44,6 +46,8 @@ class FakeBackend:
                 return web.json_response({"error": "the store is away"}, status=503)
             if request.path.endswith("/highest-id"):
                 return web.json_response({"id": self.highest})
+            if request.path.endswith("/srpm") and self.no_srpm:
+                return web.json_response({"ready": False, "reason": "SRPMNotFound", "message": "it is gone"})
             return web.json_response({"ready": True})
 
         app = web.Application()

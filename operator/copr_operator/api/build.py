@@ -41,7 +41,12 @@ class BuildSpec(ApiModel):
     ) = Field(
         None, description="Directory of the project: the project itself (default), PROJECT:custom:X or PROJECT:pr:N."
     )
-    source: SourceSpec = Field(description="Where the SRPM comes from.")
+    source: SourceSpec | None = Field(None, description="Where the SRPM comes from.")
+    rerun_of: ObjectName | None = Field(
+        None,
+        description="Instead of a source: name of a CoprBuild in this namespace, of the same project directory, whose "
+        "failed chroots are built again from its SRPM.",
+    )
     chroots: (
         Annotated[list[ChrootPattern], Field(min_length=1, max_length=MAX_CHROOTS, json_schema_extra=SET)] | None
     ) = Field(None, description="Chroots to build in, names or shell patterns. Absent: all chroots of the project.")
@@ -97,6 +102,7 @@ BuildSpec.model_config["json_schema_extra"] = cel(
         "self.projectDirname.startsWith(self.project + ':')",
         "spec.projectDirname must be the project's name, or start with it and a colon",
     ),
+    ("has(self.source) != has(self.rerunOf)", "spec needs exactly one of source and rerunOf"),
     ("!(has(self.afterBuild) && has(self.withBuild))", "spec.afterBuild and spec.withBuild can't be given together"),
 )
 

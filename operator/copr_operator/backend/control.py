@@ -1,6 +1,7 @@
 """What the controller asks for: repositories, removals, the highest build id."""
 
 import asyncio
+import hashlib
 import logging
 
 from copr_operator.backend.guard import BuildGuard
@@ -10,7 +11,7 @@ from copr_operator.backend.spool import Spool
 from copr_operator.backend.store import Store
 from copr_operator.backend.trash import Trash, TrashEntry, TrashPart, chroots_of, result_directories
 from copr_operator.core import names
-from copr_operator.core.wire import ControlAnswer, RemoveBuildRequest
+from copr_operator.core.wire import ControlAnswer, RemoveBuildRequest, TakeSrpmRequest
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,47 @@ class Control:
         )
 
     # -- builds --------------------------------------------------------------------------------------------------
+
+    async def take_srpm(self, build_id: int, request: TakeSrpmRequest) -> ControlAnswer:
+        """What the source step of another build left becomes this build's, if its SRPM is still the one asked for.
+
+        Raises HttpError 410 when the build has been removed.
+        """
+        source, target = (
+            f"{RESULTS}/{names.srpm_dir(request.owner, request.dirname, number)}"
+            for number in (request.of_build, build_id)
+        )
+        async with self._guard.working(build_id, names.SOURCE_STEP), self._lock:
+            if await asyncio.to_thread(self._sha256, f"{target}/{request.name}") == request.sha256:
+                return ControlAnswer()  # taken before, whatever has become of the other build
+            directory = f"{RESULTS}/{request.owner}/{request.dirname}"
+            gone = self._trash.holds_path(source) or self._trash.holds_path(directory)
+            found = None if gone else await asyncio.to_thread(self._sha256, f"{source}/{request.name}")
+            if found != request.sha256:
+                why = "is not in the store any more" if found is None else f"has the checksum {found} now"
+                message = f"{request.name} of build {request.of_build} {why}"
+                return ControlAnswer(ready=False, reason="SRPMNotFound", message=message)
+            self.seen(build_id)
+            await asyncio.to_thread(self._copy, source, target, request.name)
+        return ControlAnswer()
+
+    def _sha256(self, path: str) -> str | None:
+        """None when there is no such file."""
+        try:
+            file, _entry = self._store.open(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        digest = hashlib.sha256()
+        with file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def _copy(self, source: str, target: str, last: str) -> None:
+        """All files of a directory. `last` shows that the others are there."""
+        files = [entry.name for entry in self._store.list(source) if not entry.is_dir and entry.name[0] != "."]
+        for name in sorted(files, key=lambda name: name == last):
+            self._store.adopt(self._store.local_path(f"{source}/{name}"), f"{target}/{name}")
 
     async def remove_build(self, build_id: int, request: RemoveBuildRequest) -> ControlAnswer:
         """Returns when no repository lists the build; its files follow after the grace time."""

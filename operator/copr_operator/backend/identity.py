@@ -268,7 +268,7 @@ def make_identity(
     dirname = checked("dirname", spec.project_dirname or spec.project)
     if dirname != spec.project and not dirname.startswith(f"{spec.project}:"):
         raise HttpError(403, f"{dirname} is not a directory of {spec.project}")
-    upload = spec.source.upload
+    upload = spec.source.upload if spec.source is not None else None
     return StepIdentity(
         namespace=owner.namespace,
         build_id=status.id,

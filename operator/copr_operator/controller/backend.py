@@ -1,4 +1,4 @@
-"""The backend as the controller asks it: three idempotent requests, one error."""
+"""The backend as the controller asks it: idempotent requests, one error."""
 
 import json
 import ssl
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from copr_operator.core.wire import CONTROL_PREFIX, ControlAnswer, RemoveBuildRequest
+from copr_operator.core.wire import CONTROL_PREFIX, ControlAnswer, RemoveBuildRequest, TakeSrpmRequest
 
 
 class BackendError(Exception):
@@ -32,6 +32,15 @@ class BackendClient:
     async def ensure_repository(self, owner: str, dirname: str, chroot: str) -> None:
         """Makes the (empty) repository of a chroot, if it isn't there."""
         await self._ask("PUT", f"/repos/{_segments(owner, dirname, chroot)}")
+
+    async def take_srpm(self, build_id: int, request: TakeSrpmRequest) -> str:
+        """Empty when the SRPM is the build's own now, else why it never will be."""
+        answer = ControlAnswer.model_validate(
+            await self._request("POST", f"/builds/{build_id}/srpm", request.model_dump(mode="json"))
+        )
+        if not answer.ready and not answer.reason:
+            raise BackendError(answer.message or "the backend has not finished yet")
+        return "" if answer.ready else answer.message
 
     async def remove_build(self, build_id: int, request: RemoveBuildRequest) -> None:
         """Returns when no repository lists the build any more."""

@@ -24,7 +24,9 @@ from copr_operator.core.observed import (
     project_view,
 )
 from copr_operator.core.patch import merge_patch
-from copr_operator.core.wire import RemoveBuildRequest
+from copr_operator.core.refusals import MESSAGE_LIMIT, of_job, of_name
+from copr_operator.core.userns import without_ids
+from copr_operator.core.wire import RemoveBuildRequest, TakeSrpmRequest
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -54,9 +56,11 @@ class Executor:
         self._store = store
         self._config = config
         self.refusals: dict[str, dict[str, Refusal]] = {}
-        """By build uid, then by Job name."""
+        """By build uid, then by the name of the Job or pod."""
         self.removed: set[str] = set()
         """uids of builds and projects that the backend has removed."""
+        self.srpms: dict[str, str] = {}
+        """By uid of a rerun: what the backend said of its SRPM (Observed.srpm_taken)."""
         self.ensured: dict[str, set[str]] = {}
         """By project uid: chroots whose repository is there."""
         self.directories: set[tuple[str, str, str]] = set()
@@ -72,6 +76,7 @@ class Executor:
     def forget(self, uid: str) -> None:
         self.refusals.pop(uid, None)
         self.removed.discard(uid)
+        self.srpms.pop(uid, None)
         self.ensured.pop(uid, None)
         self._notes.pop(uid, None)
 
@@ -101,9 +106,13 @@ class Executor:
             case actions.DeleteJob(name, uid):
                 await self._delete_job(build, name, uid)
             case actions.ReadJobEvents(job, uid):
-                await self._read_events(build, job, uid)
+                await self._read_events(build, job, uid, "reason=FailedCreate")
+            case actions.ReadPodEvents(pod, uid):
+                await self._read_events(build, pod, uid, "type=Warning")
             case actions.EnsureDirectory():
                 await self._ensure_directory(build)
+            case actions.TakeSrpm():
+                await self._take_srpm(observed)
             case actions.RemoveResults():
                 await self._remove_results(build)
             case actions.RemoveFinalizer():
@@ -172,12 +181,10 @@ class Executor:
                 if controller_of(found, "CoprBuild")[1] == build.uid:
                     await self._accept_job(build, found)
                     return
-                message = f"Job {build.namespace}/{name} exists and belongs to something else"
-                refusals[name] = Refusal(409, message, _now())
-            elif error.status in (400, 403, 404, 413, 422):
-                status = 403 if error.status in (403, 404) else error.status
+                refusals[name] = of_name(found, _now())
+            elif (refusal := of_job(error.status, error.message, _now())) is not None:
                 log.warning("the API server refused Job %s: %s", name, error.message)
-                refusals[name] = Refusal(status, error.message[:600], _now())
+                refusals[name] = refusal
             else:
                 raise
             return
@@ -213,19 +220,36 @@ class Executor:
         if held is not None and held.uid == uid:
             self._store.job_event("DELETED", held)
 
-    async def _read_events(self, build: BuildView, job: str, uid: str) -> None:
-        """Keeps what the newest FailedCreate Event of the Job says; an empty message when there is none."""
-        selector = {"fieldSelector": f"involvedObject.uid={uid},reason=FailedCreate", "limit": "20"}
+    async def _read_events(self, build: BuildView, name: str, uid: str, which: str) -> None:
+        """Keeps what the newest of these Events of a Job or pod says; an empty message when there is none."""
+        selector = {"fieldSelector": f"involvedObject.uid={uid},{which}", "limit": "20"}
         answer = await self._kube.get(paths.core("events", build.namespace), selector)
         events = sorted(answer.get("items") or (), key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
-        message = str(events[-1].get("message", ""))[:600] if events else ""
-        self.refusals.setdefault(build.uid, {})[job] = Refusal(0, message, _now())
+        message = without_ids(str(events[-1].get("message", "")))[:MESSAGE_LIMIT] if events else ""
+        self.refusals.setdefault(build.uid, {})[name] = Refusal(0, message, _now())
 
     async def _ensure_directory(self, build: BuildView) -> None:
         try:
             for chroot in build.status.chroots:
                 await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot.name)
                 self.directories.add((build.spec.owner, build.dirname, chroot.name))
+        except BackendError as error:
+            self._note(build.uid, error)
+
+    async def _take_srpm(self, observed: Observed) -> None:
+        build, original = observed.build, observed.original
+        source = original.status.source if original is not None else None
+        assert build.status.id is not None and original is not None  # noqa: S101, PT018 (core.reruns has seen both)
+        assert source is not None and source.srpm is not None  # noqa: S101, PT018 (the same)
+        request = TakeSrpmRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            of_build=original.status.id or 0,
+            name=source.srpm.url.rpartition("/")[2],
+            sha256=source.srpm.sha256,
+        )
+        try:
+            self.srpms[build.uid] = await self._backend.take_srpm(build.status.id, request)
         except BackendError as error:
             self._note(build.uid, error)
 

@@ -121,12 +121,18 @@ class Reconciler:
             jobs=jobs,
             pods=self._store.newest_pods(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
-            batch=await batch_of(build, self._store.builds.values(), self._lookup) if waiting else Batch(),
+            batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
+            original=await self._original_of(build) if waiting else None,
+            srpm_taken=self._executor.srpms.get(build.uid),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.directories for entry in directory),
             results_removed=build.uid in self._executor.removed,
             backend_message=self._executor.backend_message(build.uid),
         )
+
+    async def _original_of(self, build: BuildView) -> BuildView | None:
+        name = build.spec.rerun_of
+        return await self._lookup(build.namespace, name) if name is not None else None
 
     async def _lookup(self, namespace: str, name: str) -> BuildView | None:
         return await self._find_build(Key("build", namespace, name))
@@ -152,6 +158,8 @@ class Reconciler:
         self._events.build_changed(build, written)
         if written.status.state in TERMINAL and build.status.state not in TERMINAL:
             self._ended(written)
+        elif build.status.id is None:
+            self._wake_waiting(written)  # it may be what they say is missing
         return True
 
     def _ended(self, build: BuildView) -> None:
@@ -159,10 +167,11 @@ class Reconciler:
         reason = build.status.failure.reason if build.status.failure is not None else ""
         self._metrics.ended.labels(build.status.state or "", reason).inc()
         self._forget(build)
-        for other in self._store.builds.values():
-            waits = other.spec.after_build is not None or other.spec.with_build is not None
-            if other.namespace == build.namespace and waits:
-                self._wake(Key("build", other.namespace, other.name))
+        self._wake_waiting(build)
+
+    def _wake_waiting(self, build: BuildView) -> None:
+        for other in self._store.waiting_for(build):
+            self._wake(Key("build", other.namespace, other.name))
 
     def _forget(self, build: BuildView) -> None:
         self._written.pop(build.uid, None)

@@ -26,6 +26,10 @@ class Key(NamedTuple):
 
 def _build_index(build: BuildView) -> Iterator[Hashable]:
     yield "project", build.namespace, build.spec.owner, build.spec.project
+    if build.spec.after_build is not None or build.spec.with_build is not None:
+        yield "batched", build.namespace
+    if build.spec.rerun_of is not None:
+        yield "rerun", build.namespace, build.spec.rerun_of
     for chroot in build.status.chroots:
         yield "chroot", chroot.name
 
@@ -80,6 +84,14 @@ class Store:
 
     def builds_of(self, project: ProjectView) -> list[BuildView]:
         return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
+
+    def batched(self, namespace: str) -> list[BuildView]:
+        """Builds of a namespace with `afterBuild` or `withBuild`."""
+        return list(self.builds.indexed(("batched", namespace)))
+
+    def waiting_for(self, build: BuildView) -> list[BuildView]:
+        """Builds that may wait for this one: `afterBuild` and `withBuild` reach through whole batches."""
+        return [*self.batched(build.namespace), *self.builds.indexed(("rerun", build.namespace, build.name))]
 
     # -- events ----------------------------------------------------------------------------------------------------
 

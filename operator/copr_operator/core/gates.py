@@ -55,8 +55,9 @@ def _chroots_gate(observed: Observed, step: str, chosen: list[str], config: Oper
     project = observed.project
     assert project is not None  # noqa: S101 (the project gate comes first)
     needed = list(chosen)
-    if step == names.SOURCE_STEP:
-        image_chroot = sources.image_chroot(observed.build.spec.source, project.spec)
+    source = observed.build.spec.source
+    if step == names.SOURCE_STEP and source is not None:
+        image_chroot = sources.image_chroot(source, project.spec)
         needed += [image_chroot] if image_chroot is not None else []
     for name in needed:
         chroot = observed.chroots.get(name)

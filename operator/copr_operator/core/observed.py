@@ -41,6 +41,9 @@ class PodView:
     message: str = ""
     scheduled: bool = False
     scheduling_message: str = ""
+    node: str = ""
+    sandboxed: bool = False
+    """Its sandbox is there: containers can be started in it."""
     disrupted: bool = False
     deleting: bool = False
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
@@ -118,14 +121,16 @@ class ChrootView:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The API server would not create a Job, or the Job controller would not create its pod."""
+    """The API server would not create a Job, the Job controller would not create its pod, or the pod does not start."""
 
     status: int
-    """HTTP status; 0 for what a FailedCreate Event said (an empty message: nothing was found)."""
+    """HTTP status; 0 for what an Event said (an empty message: nothing was found)."""
     message: str
     at: datetime
     reason: str = ""
     """Name of the failure, where the status does not tell."""
+    waits: str = ""
+    """Name of the reason to wait, when the refusal will pass by itself (core.refusals)."""
 
     @property
     def of_job(self) -> bool:
@@ -139,6 +144,8 @@ class Batch:
 
     blocked: bool = False
     message: str = ""
+    circle: str = ""
+    """In words, the circle of waiting builds that this one has closed."""
 
 
 @dataclass(frozen=True)
@@ -154,12 +161,16 @@ class Observed:
     pods: Mapping[str, PodView] = field(default_factory=dict)
     """The newest pod of each Job, by Job uid."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
-    """By Job name."""
+    """By the name of the Job; what Events say of a pod, by the name of the pod."""
     batch: Batch = Batch()
     next_id: int | None = None
     """The id this build gets if it has none yet."""
     directory_ready: bool = True
     """Whether the repositories of a directory other than the project's own are there."""
+    original: BuildView | None = None
+    """The build to rerun, if spec.rerunOf names one that is there."""
+    srpm_taken: str | None = None
+    """What the backend said of its SRPM: nothing yet (None), that it is this build's now (empty), why it can't be."""
     results_removed: bool = False
     """Whether the backend has said that the build is out of every repository."""
     backend_message: str = ""
@@ -281,6 +292,8 @@ def pod_view(obj: Mapping[str, Any]) -> PodView:
         message=status.get("message", ""),
         scheduled=scheduled.get("status") == "True",
         scheduling_message=scheduled.get("message", ""),
+        node=(obj.get("spec") or {}).get("nodeName", ""),
+        sandboxed=(conditions.get("PodReadyToStartContainers") or {}).get("status") == "True",
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
         deleting="deletionTimestamp" in meta,
         containers=containers,

@@ -57,7 +57,7 @@ def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfi
 def _source_plan(common: StepPlan, observed: Observed, config: OperatorConfig) -> StepPlan:
     """In a chroot's image the source step has that chroot's packages and repositories, and `custom` its own on top."""
     project, source = observed.project, observed.build.spec.source
-    assert project is not None  # noqa: S101 (core.gates has seen it)
+    assert project is not None and source is not None  # noqa: S101, PT018 (core.gates and core.plan have seen both)
     update: dict[str, object] = {
         "source": sources.step_source(source, config.sources),
         "egress": EgressRules(allow=config.sources.egress_allow, deny=config.sources.egress_deny),

@@ -278,6 +278,19 @@ class RemoveBuildRequest(WireModel):
     package: str | None = None
 
 
+class TakeSrpmRequest(WireModel):
+    """`POST /control/v1/builds/<id>/srpm`: the SRPM of another build of the same directory becomes this one's too."""
+
+    owner: str
+    dirname: str
+    of_build: int
+    """Id of the build that made it."""
+    name: str
+    sha256: str
+
+
 class ControlAnswer(WireModel):
     ready: bool = True
     message: str = ""
+    reason: str = ""
+    """Name of the failure (core.reasons) when it will never be ready."""

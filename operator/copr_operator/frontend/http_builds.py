@@ -74,7 +74,9 @@ class BuildRoutes:
         return answer(present.source_chroot_json((await self._build(request)).view, self._results_url))
 
     async def source_build_config(self, request: Request) -> Response:
-        return answer(present.source_build_config_json((await self._build(request)).view, self._services.sources))
+        record = await self._build(request)
+        source = self._services.cache.source_of(record)
+        return answer(present.source_build_config_json(record.view, source, self._services.sources))
 
     async def built_packages(self, request: Request) -> Response:
         view = (await self._build(request)).view

@@ -39,10 +39,10 @@ class Package:
 
     @property
     def source(self) -> SourceSpec | None:
-        """What was defined, else what the first build had."""
+        """What was defined, else what the first build had that is no rerun."""
         if self.defined is not None:
             return self.defined.spec.source
-        return self.builds[0].view.spec.source if self.builds else None
+        return next((source for build in self.builds if (source := build.view.spec.source) is not None), None)
 
     def latest(self, dirname: str, *, succeeded: bool = False) -> BuildRecord | None:
         """The newest build in a directory."""

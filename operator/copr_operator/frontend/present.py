@@ -5,6 +5,7 @@ from typing import Any
 
 from copr_operator.api.build import ChrootStatus
 from copr_operator.api.common import TERMINAL
+from copr_operator.api.sources import SourceSpec
 from copr_operator.core import names
 from copr_operator.core.config import SourceSettings
 from copr_operator.core.observed import BuildView, parse_time
@@ -67,7 +68,7 @@ def _package_url(build: BuildView) -> str | None:
     source = build.status.source
     if source is not None and source.srpm is not None:
         return source.srpm.url
-    link = build.spec.source.link
+    link = build.spec.source.link if build.spec.source is not None else None
     return link.url if link is not None and link.url.endswith(".src.rpm") else None
 
 
@@ -92,10 +93,10 @@ def source_chroot_json(build: BuildView, results_url: str) -> Json:
     return {"state": current, "result_url": url}
 
 
-def source_build_config_json(build: BuildView, sources: SourceSettings) -> Json:
-    """3.3."""
+def source_build_config_json(build: BuildView, source: SourceSpec | None, sources: SourceSettings) -> Json:
+    """3.3. `source`: the build's own, or that of the build it reruns; None when that is gone, and the SRPM remains."""
     spec = build.spec
-    kind, values = api_source(spec.source, sources)
+    kind, values = api_source(source, sources) if source is not None else ("link", {"url": _package_url(build)})
     return {
         "source_type": kind,
         "source_dict": values,

@@ -141,9 +141,16 @@ def test_result_urls_are_copr_s() -> None:
     ids=lambda value: value.get("type", "") if isinstance(value, dict) else "",
 )  # fmt: skip
 def test_sources_are_shown_in_copr_s_words(source: dict[str, Any], config: dict[str, Any]) -> None:
-    seen = present.source_build_config_json(build_view(build(source=source, timeout=7)), SourceSettings())
+    view = build_view(build(source=source, timeout=7))
+    seen = present.source_build_config_json(view, view.spec.source, SourceSettings())
     assert seen == {"source_type": source["type"], "source_dict": config, "memory_limit": 2048, "timeout": 7,
                     "is_background": False}  # fmt: skip
+
+
+def test_a_rerun_of_a_build_that_is_gone_shows_the_srpm_it_was_built_from() -> None:
+    view = build_view(build(status=SUCCEEDED, source=None, rerunOf="b41"))
+    seen = present.source_build_config_json(view, None, SourceSettings())
+    assert (seen["source_type"], seen["source_dict"]) == ("link", {"url": f"{RESULTS}/hello.src.rpm"})
 
 
 def test_a_record_is_small_and_has_the_whole_build_in_it() -> None:
