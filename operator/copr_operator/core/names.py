@@ -97,3 +97,13 @@ def job_name(build_uid: str, step: str, attempt: int) -> str:
     uid = build_uid.replace("-", "")[:10]
     part = SOURCE_STEP if step == SOURCE_STEP else slug(step)
     return f"cb-{uid}-{part}-{attempt}"
+
+
+def package_build_name(package: str, uid: str, number: int, digest: str) -> str:
+    """Of the CoprBuild of a CoprPackage's source: the same for the same source as the package's `number`th."""
+    return f"{slug(package.lower())}-{short_hash(f'{uid} {number} {digest}')}".lstrip("-")
+
+
+def owned_by_package(name: str, uid: str) -> dict[str, object]:
+    """Owner reference of a CoprBuild that was made from a CoprPackage."""
+    return {"apiVersion": API_VERSION, "kind": "CoprPackage", "name": name, "uid": uid, "controller": True}
