@@ -29,6 +29,8 @@ class BuildOptions:
     """Members of a CoprBuild's spec; those that were not given are absent."""
     after_build_id: int | None = None
     with_build_id: int | None = None
+    package: tuple[str, str] | None = None
+    """Name and uid of the CoprPackage that the build is made from: it belongs to it."""
 
 
 def project_name(values: Mapping[str, Any]) -> tuple[str, str]:
