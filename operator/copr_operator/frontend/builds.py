@@ -269,8 +269,10 @@ def _metadata(project: ProjectView, name: str, options: BuildOptions) -> dict[st
 def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Compared as models: the API server has filled in defaults. A file that was sent again has another reference."""
     one, other = (SourceSpec.model_validate(spec["source"]) for spec in (held, wanted))
-    if one.upload is not None and other.upload is not None:
-        return one.upload.sha256 == other.upload.sha256
+    for source in (one, other):
+        for file in (source.upload, source.custom.hook_payload if source.custom is not None else None):
+            if file is not None:
+                file.ref = ""
     return one == other
 
 
