@@ -20,6 +20,7 @@ from copr_operator.frontend import tokens
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 from tests.bench import arena, procfs, shapes
+from tests.bench.apiload import PAGE
 from tests.bench.contestants import controller_arguments
 from tests.bench.figures import Figure, Target, percentile
 from tests.bench.observer import BenchError
@@ -180,11 +181,13 @@ async def _until_project_ready(kube: KubeClient, namespace: str) -> None:
 def figures(loads: Loads) -> list[Figure]:
     rows = []
     for (kind, clients), one in loads.answers.items():
-        what = {"get": "gets of a build", "list": f"lists of 100 of {loads.builds} builds", "create": "creates"}[kind]
+        what = {"get": "gets of a build", "list": f"lists of {PAGE} of {loads.builds} builds", "create": "creates"}[
+            kind
+        ]
         judged = clients == 8 and kind in COPR
         who = "1 client" if clients == 1 else f"{clients} clients"
         rate = Target(">=", TIMES[kind], "ratio") if judged else None
-        rows.append(Figure("API", f"{what}, {who} (baseline: Copr's)", "/s", one.rate, COPR.get(kind), rate))
+        rows.append(Figure("API", f"{what}, {who}", "/s", one.rate, COPR.get(kind), rate))
         late = percentile(one.times, 99) * 1000
         rows.append(Figure("API", f"{what}, {who}, p99", "ms", late, target=Target("<=", 50) if judged else None))
         if judged:

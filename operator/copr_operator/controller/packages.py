@@ -9,7 +9,7 @@ from copr_operator.controller.executor import Executor, dump
 from copr_operator.controller.store import Key, Store, try_view
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, PackageView, build_view
-from copr_operator.core.package import ObservedPackage, PackagePlan, plan_package, wanted_build
+from copr_operator.core.package import ObservedPackage, PackagePlan, is_limited, plan_package, wanted_build
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 
@@ -120,7 +120,9 @@ class Packages:
         """Whether there may be builds too many."""
         then = self._counted.get(_key(package))
         same = then is not None and (then.uid, then.generation) == (now.uid, now.generation)
-        return bool(package.spec.max_builds) and not (same and then is not None and then.active <= now.active)
+        if same and then is not None and then.active <= now.active:
+            return False
+        return is_limited(package, self._store.project_of(package))
 
     async def _history(self, package: PackageView) -> tuple[BuildView, ...]:
         """All builds by the name that was announced and by that of the SRPM; the first may turn out to be another's."""

@@ -95,8 +95,7 @@ def plan_package(observed: ObservedPackage, config: OperatorConfig) -> PackagePl
     if name is not None:
         return _follow(observed, name, config)
     surplus = tuple(DeleteBuild(build.name, build.uid) for build in _surplus(observed))
-    counted = not surplus and (observed.project is not None or not package.spec.max_builds)
-    return PackagePlan(actions=surplus, status=_status(observed), counted=counted)
+    return PackagePlan(actions=surplus, status=_status(observed), counted=not surplus)
 
 
 def _follow(observed: ObservedPackage, name: str, config: OperatorConfig) -> PackagePlan:
@@ -140,14 +139,18 @@ def _manifest(package: PackageView, name: str) -> dict[str, Any]:
 # -- how many builds are kept ------------------------------------------------------------------------------------------
 
 
+def is_limited(package: PackageView, project: ProjectView | None) -> bool:
+    """Whether the package's builds are counted. Those of a persistent project are never deleted, as in Copr."""
+    return bool(package.spec.max_builds) and project is not None and not project.spec.api_settings.persistent
+
+
 def _surplus(observed: ObservedPackage) -> list[BuildView]:
     """Ended builds beyond the newest maxBuilds of each directory (Copr's BuildsLogic.clean_old_builds).
 
     Unlike in Copr the newest that succeeded stays too: failures must not take away the packages that people install.
-    Builds of a persistent project are never deleted (Copr's check_build_to_delete).
     """
-    project, most = observed.project, observed.package.spec.max_builds
-    if not most or not observed.history or project is None or project.spec.api_settings.persistent:
+    most = observed.package.spec.max_builds
+    if not most or not observed.history or not is_limited(observed.package, observed.project):
         return []
     directories: dict[str, list[BuildView]] = {}
     for build in sorted(observed.history, key=_age):
