@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from copr_operator.core import names
-from copr_operator.core.wire import FinishRequest, StepPlan, StepSummary
+from copr_operator.core.wire import CustomSource, FinishRequest, StepPlan, StepSummary, UploadSource
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 from tests.integration.backend.process import REPOSITORY, free_port
@@ -160,8 +160,9 @@ class DeliveringPods:
 
     async def _files(self, plan: StepPlan, http: httpx.AsyncClient) -> dict[str, bytes]:
         """What the step makes: an SRPM, or that and a package."""
-        if plan.step == "source" and plan.source is not None and plan.source.type == "upload":
-            fetched = await http.get(f"/agent/v1/upload/{plan.source.ref}")
+        sent = plan.source.payload if isinstance(plan.source, CustomSource) else plan.source
+        if isinstance(sent, UploadSource):
+            fetched = await http.get(f"/agent/v1/upload/{sent.ref}")
             fetched.raise_for_status()
             self.uploads.append(fetched.content)
         arches = ["src"] if plan.step == "source" else ["src", "x86_64"]

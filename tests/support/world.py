@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +45,9 @@ class FakeBackend:
             self.asked.append(f"{request.method} {request.path}")
             if self.broken:
                 return web.json_response({"error": "the store is away"}, status=503)
+            if request.path == "/uploads":
+                sha256 = hashlib.sha256(await request.read()).hexdigest()
+                return web.json_response({"ref": f"r4nd/{request.query['filename']}", "sha256": sha256})
             if request.path.endswith("/highest-id"):
                 return web.json_response({"id": self.highest})
             if request.path.endswith("/srpm") and self.no_srpm:

@@ -173,6 +173,11 @@ class CustomSpec(ApiModel):
         json_schema_extra=_inside("resultdir", "the working directory"),
     )
     repos: RepoUrls = Field(default_factory=list, description="Further repositories for builddeps.")
+    hook_payload: UploadSpec | None = Field(
+        None,
+        description="A file sent to the backend before that the script finds as `hook_payload` in its working "
+        "directory: what called a custom webhook.",
+    )
 
 
 class SourceSpec(ApiModel):

@@ -131,7 +131,7 @@ class Control:
         """All files of a directory. `last` shows that the others are there."""
         files = [entry.name for entry in self._store.list(source) if not entry.is_dir and entry.name[0] != "."]
         for name in sorted(files, key=lambda name: name == last):
-            self._store.adopt(self._store.local_path(f"{source}/{name}"), f"{target}/{name}")
+            self._store.copy(f"{source}/{name}", f"{target}/{name}")
 
     async def remove_build(self, build_id: int, request: RemoveBuildRequest) -> ControlAnswer:
         """Returns when no repository lists the build; its files follow after the grace time."""

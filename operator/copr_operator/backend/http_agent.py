@@ -10,11 +10,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from copr_operator.backend.errors import HttpError
-from copr_operator.backend.http_common import bearer, body, content_length, file_response, small_body
+from copr_operator.backend.http_common import bearer, body, file_response, small_body
 from copr_operator.backend.identity import StepIdentity
 from copr_operator.backend.layout import FILE_NAME, LOG_NAME, RESULTS
 from copr_operator.backend.services import Services
 from copr_operator.backend.spool import StepSpool
+from copr_operator.bodies import content_length
 from copr_operator.core import names
 from copr_operator.core.wire import AGENT_PREFIX, FinishRequest
 

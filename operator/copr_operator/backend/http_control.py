@@ -9,10 +9,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from copr_operator.backend.errors import HttpError
-from copr_operator.backend.http_common import bearer, body, content_length, small_body
+from copr_operator.backend.http_common import bearer, body, small_body
 from copr_operator.backend.layout import FILE_NAME, PACKAGE_NAME, Repo, checked
 from copr_operator.backend.metrics import CONTENT_TYPE
 from copr_operator.backend.services import Services
+from copr_operator.bodies import content_length
 from copr_operator.core.wire import CONTROL_PREFIX, RemoveBuildRequest, TakeSrpmRequest, WireModel
 
 T = TypeVar("T", bound=WireModel)

@@ -81,7 +81,7 @@ class StepIdentity:
     """Known once the source step has ended."""
     srpm_sha256: str | None
     upload_ref: str | None
-    """Of a build from an uploaded file."""
+    """Of a build from an uploaded file, or of one that a webhook's payload goes with."""
     pod_uid: str
     job_uid: str
     cancelled: bool
@@ -268,7 +268,9 @@ def make_identity(
     dirname = checked("dirname", spec.project_dirname or spec.project)
     if dirname != spec.project and not dirname.startswith(f"{spec.project}:"):
         raise HttpError(403, f"{dirname} is not a directory of {spec.project}")
-    upload = spec.source.upload if spec.source is not None else None
+    upload = None
+    if spec.source is not None:
+        upload = spec.source.custom.hook_payload if spec.source.custom is not None else spec.source.upload
     return StepIdentity(
         namespace=owner.namespace,
         build_id=status.id,

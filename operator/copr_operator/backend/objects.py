@@ -94,6 +94,10 @@ class ObjectStore:
         with self._writing(path) as target, _os_errors():
             obstore.put(self._objects, target, source)
 
+    def copy(self, source: str, path: str) -> None:
+        with self._writing(path) as target, _os_errors():
+            obstore.copy(self._objects, _checked(source), target)
+
     @contextmanager
     def _writing(self, path: str) -> Iterator[str]:
         target = _checked(path)

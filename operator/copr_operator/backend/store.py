@@ -67,6 +67,9 @@ class Store(Protocol):
     def adopt(self, source: Path, path: str) -> None:
         """Store a local file under `path` as `put` does; `source` stays. No bytes are copied where that can be."""
 
+    def copy(self, source: str, path: str) -> None:
+        """Store what is under `source` under `path` too, as `put` does. No bytes are copied where that can be."""
+
     def get(self, path: str) -> bytes:
         """Raises FileNotFoundError."""
 
@@ -119,6 +122,9 @@ class DirectoryStore:
                 obstore.copy(self._objects, source.resolve().relative_to(self.root).as_posix(), staged)
             else:
                 obstore.put(self._objects, staged, source)
+
+    def copy(self, source: str, path: str) -> None:
+        self.adopt(self._checked(source), path)
 
     @contextmanager
     def _staged(self, path: str) -> Iterator[str]:

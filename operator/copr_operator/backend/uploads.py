@@ -1,4 +1,4 @@
-"""Sources that users send before they create a build of type `upload`."""
+"""Sources that users send before they create a build of type `upload`, and what custom webhooks were called with."""
 
 import asyncio
 import json
@@ -14,6 +14,7 @@ from copr_operator.backend.errors import HttpError
 from copr_operator.backend.layout import FILE_NAME, UPLOADS
 from copr_operator.backend.spool import receive
 from copr_operator.backend.store import Entry, Store
+from copr_operator.core import names
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Uploads:
 
     async def add(self, namespace: str, name: str, body: AsyncIterator[bytes]) -> dict[str, object]:
         """Store a file; `{"ref", "sha256", "size"}`. Raises HttpError 400, 413."""
-        if not FILE_NAME.fullmatch(name) or not name.endswith((".src.rpm", ".spec")):
+        if name != names.HOOK_PAYLOAD and not (FILE_NAME.fullmatch(name) and name.endswith((".src.rpm", ".spec"))):
             raise HttpError(400, "the file must be an .src.rpm or a .spec with a plain name", "SourceRefused")
         if await asyncio.to_thread(self._waiting, namespace) >= self._namespace_bytes:
             raise HttpError(413, f"too many uploaded files wait in namespace {namespace}")

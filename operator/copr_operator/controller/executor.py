@@ -11,16 +11,19 @@ from copr_operator.api.common import ApiModel
 from copr_operator.controller.backend import BackendClient, BackendError
 from copr_operator.controller.store import Store
 from copr_operator.core import actions, manifests, names
+from copr_operator.core import package as package_plan
 from copr_operator.core import project as project_plan
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import (
     BuildView,
     Observed,
+    PackageView,
     ProjectView,
     Refusal,
     build_view,
     controller_of,
     job_view,
+    package_view,
     project_view,
 )
 from copr_operator.core.patch import merge_patch
@@ -32,6 +35,7 @@ from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
 
+View = BuildView | ProjectView | PackageView
 PARALLEL_WRITES = 8
 
 
@@ -125,7 +129,7 @@ class Executor:
             self._store.assume_build(build_view(obj))
 
     async def _patch(
-        self, plural: str, view: BuildView | ProjectView, body: dict[str, Any], subresource: str | None = None
+        self, plural: str, view: View, body: dict[str, Any], subresource: str | None = None
     ) -> dict[str, Any] | None:
         """A merge patch under the resourceVersion that was read; None when the object is gone, and the store told so:
         it had the object from an event that came late."""
@@ -142,11 +146,13 @@ class Executor:
                 raise StaleError(f"{plural} {view.namespace}/{view.name}: {error.message}") from error
             raise
 
-    def _gone(self, view: BuildView | ProjectView) -> None:
+    def _gone(self, view: View) -> None:
         if isinstance(view, BuildView):
             self._store.builds.drop(view.uid, view.resource_version)
-        else:
+        elif isinstance(view, ProjectView):
             self._store.project_event("DELETED", view)
+        else:
+            self._store.package_event("DELETED", view)
 
     async def write_build_status(self, build: BuildView, status: ApiModel) -> BuildView | None:
         """One locked status write. None when the build is gone; StaleError when it has changed since."""
@@ -158,9 +164,12 @@ class Executor:
         obj = await self._patch_status("coprprojects", project, status)
         return None if obj is None else project_view(obj)
 
-    async def _patch_status(
-        self, plural: str, view: BuildView | ProjectView, status: ApiModel
-    ) -> dict[str, Any] | None:
+    async def write_package_status(self, package: PackageView, status: ApiModel) -> PackageView | None:
+        """One locked status write. None when the package is gone; StaleError when it has changed since."""
+        obj = await self._patch_status("coprpackages", package, status)
+        return None if obj is None else package_view(obj)
+
+    async def _patch_status(self, plural: str, view: View, status: ApiModel) -> dict[str, Any] | None:
         change = merge_patch(dump(view.status), dump(status))
         return await self._patch(plural, view, {"status": change}, "status")
 
@@ -299,6 +308,33 @@ class Executor:
         obj = await self._patch("coprprojects", project, {"metadata": {"finalizers": finalizers}})
         if obj is not None:
             self._store.assume_project(project_view(obj))
+
+    # -- packages --------------------------------------------------------------------------------------------------
+
+    async def run_package(self, package: PackageView, todo: Iterable[package_plan.PackageAction]) -> None:
+        """Carries out the actions of a package's plan, one after the other."""
+        builds = paths.copr("coprbuilds", package.namespace)
+        for action in todo:
+            match action:
+                case package_plan.CreateBuild(manifest):
+                    await self._create_build(package, builds, manifest)
+                case package_plan.DeleteBuild(name, uid):
+                    log.info("CoprBuild %s is one more than %s keeps", name, package.name)
+                    await self._kube.delete(f"{builds}/{name}", {"preconditions": {"uid": uid}})
+
+    async def _create_build(self, package: PackageView, path: str, manifest: Mapping[str, Any]) -> None:
+        """One that is there already is looked at by the next plan."""
+        try:
+            obj = await self._kube.create(path, manifest, {"fieldManager": names.FIELD_MANAGER})
+        except ApiError as error:
+            if error.status in (400, 403, 404, 413, 422):
+                log.warning("the API server refused CoprBuild %s: %s", manifest["metadata"]["name"], error.message)
+                until = asyncio.get_running_loop().time() + self._config.deadlines.refusal_retry
+                self._notes[package.uid] = _Note(error.message[:600], until)
+            elif not error.conflict:
+                raise
+        else:
+            self._store.assume_build(build_view(obj))
 
 
 def dump(status: ApiModel) -> dict[str, Any]:

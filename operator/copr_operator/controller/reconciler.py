@@ -12,6 +12,7 @@ from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor, dump
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.metrics import Metrics
+from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store, try_view
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView, build_view, project_view
@@ -57,6 +58,7 @@ class Reconciler:
         self._metrics = metrics
         self._config = config
         self._wake = wake
+        self._packages = Packages(kube, store, executor, config)
         self._written: dict[str, float] = {}
         """When the status of each build was last written, by uid, in loop time."""
 
@@ -66,6 +68,8 @@ class Reconciler:
         current_id.set(None)
         if key.kind == "project":
             return await self._project(key)
+        if key.kind == "package":
+            return await self._packages.reconcile(key)
         return await self._build(key)
 
     # -- builds ----------------------------------------------------------------------------------------------------
@@ -167,6 +171,7 @@ class Reconciler:
         reason = build.status.failure.reason if build.status.failure is not None else ""
         self._metrics.ended.labels(build.status.state or "", reason).inc()
         self._forget(build)
+        self._packages.ended(build)
         self._wake_waiting(build)
 
     def _wake_waiting(self, build: BuildView) -> None:

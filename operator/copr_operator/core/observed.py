@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core import names
 
@@ -79,6 +80,8 @@ class BuildView:
     status: BuildStatus
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
+    package_uid: str = ""
+    """uid of the CoprPackage that it belongs to, if it was made from one."""
 
     @property
     def finalized(self) -> bool:
@@ -88,6 +91,12 @@ class BuildView:
     @property
     def dirname(self) -> str:
         return self.spec.project_dirname or self.spec.project
+
+    @property
+    def package(self) -> str | None:
+        """Name of its package: the SRPM's own, else the one that was announced."""
+        source = self.status.source
+        return source.package.name if source is not None and source.package is not None else self.spec.package_name
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,18 @@ class ProjectView:
     def finalized(self) -> bool:
         """Whether our finalizer is set."""
         return names.FINALIZER in self.finalizers
+
+
+@dataclass(frozen=True)
+class PackageView:
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    spec: PackageSpec
+    status: DefinitionStatus
+    deleting: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,6 +238,7 @@ def build_view(obj: Mapping[str, Any]) -> BuildView:
         status=BuildStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
+        package_uid=controller_of(obj, "CoprPackage")[1],
     )
 
 
@@ -234,6 +256,21 @@ def project_view(obj: Mapping[str, Any]) -> ProjectView:
         status=ProjectStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
+    )
+
+
+def package_view(obj: Mapping[str, Any]) -> PackageView:
+    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    meta = obj["metadata"]
+    return PackageView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 1),
+        resource_version=meta.get("resourceVersion", ""),
+        spec=PackageSpec.model_validate(obj["spec"]),
+        status=DefinitionStatus.model_validate(obj.get("status") or {}),
+        deleting="deletionTimestamp" in meta,
     )
 
 

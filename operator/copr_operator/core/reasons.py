@@ -121,6 +121,22 @@ WAITS: dict[str, str] = {
 }
 
 
+PACKAGES: dict[str, str] = {
+    "Defined": "No build has been made of the package.",
+    "Building": "The newest build has not ended.",
+    "BuildSucceeded": "The newest build succeeded, or was skipped in every chroot.",
+    "BuildFailed": "The newest build failed; its own status says why.",
+    "BuildCanceled": "The newest build was canceled.",
+    "BuildRefused": "The API server would not create the build: quota or admission; the message says which. It is tried again.",
+    "NameCollision": "A CoprBuild of the needed name belongs to something else. Delete it, or rename it.",
+    "NameTaken": "Another CoprPackage of the namespace defines this package: the one whose name comes first counts.",
+    "SourceMissing": "buildOnChange is set, and there is no source to build.",
+}
+"""Of a CoprPackage's conditions."""
+STALLED_PACKAGES = frozenset({"BuildFailed", "BuildCanceled", "NameCollision", "NameTaken", "SourceMissing"})
+"""Those that time alone does not mend."""
+
+
 def failure_class(reason: str) -> FailureClass:
     """The class of a reason; unknown reasons are programming errors (KeyError)."""
     return FAILURES[reason].failure_class

@@ -132,6 +132,8 @@ class CustomSource(WireModel):
     script: str
     resultdir: str = "."
     """Relative and without `..`."""
+    payload: UploadSource | None = None
+    """What called the webhook that had the build made."""
 
 
 StepSource = Annotated[

@@ -60,13 +60,15 @@ class Builds:
             async with self._creating:
                 for number, spec in enumerate(specs):
                     name = _name(project, account, idempotency_key, number)
-                    made.append(await self._create(project.namespace, name, spec))
+                    metadata = _metadata(project, name, options)
+                    made.append(await self._create(metadata, spec, shared=idempotency_key is not None))
                 patience = self._id_timeout * (1 + len(made) // AT_ONCE)
                 waits = (self._with_id(obj, patience) for obj, _ in made)
                 return list(await asyncio.gather(*waits))
         except BaseException:
             # Also when the client has gone away: no build that nobody knows of. Shielded, or that would stop it too.
-            await asyncio.shield(self._take_back([obj for obj, new in made if new]))
+            mine = [obj["metadata"] for obj, new in made if new]
+            await asyncio.shield(self._take_back(mine, shared=idempotency_key is not None))
             raise
 
     async def _batch(self, project: ProjectView, options: BuildOptions) -> dict[str, str]:
@@ -92,14 +94,14 @@ class Builds:
             batch[member] = target.name
         return batch
 
-    async def _create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-        """The object, and whether it is new."""
+    async def _create(
+        self, metadata: dict[str, Any], spec: Mapping[str, Any], *, shared: bool
+    ) -> tuple[dict[str, Any], bool]:
+        """The object, and whether it is new. `shared`: another request may want the same one."""
+        namespace, name = metadata["namespace"], metadata["name"]
         manifest = {
-            "apiVersion": names.API_VERSION,
-            "kind": "CoprBuild",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": dict(spec),
-        }
+            "apiVersion": names.API_VERSION, "kind": "CoprBuild", "metadata": metadata, "spec": dict(spec),
+        }  # fmt: skip
         try:
             return await self._kube.create(paths.copr("coprbuilds", namespace), manifest), True
         except ApiError as error:
@@ -110,6 +112,8 @@ class Builds:
                 raise CoprError(409, "This Idempotency-Key was used for another build.") from None
             if error.not_found:
                 raise CoprError(404, f"Namespace {namespace} does not exist.") from None
+            if error.transient and not shared:
+                await asyncio.shield(self._take_back_unheard(namespace, name))
             raise refused(error) from None
 
     async def _with_id(self, obj: Mapping[str, Any], patience: float) -> BuildRecord:
@@ -129,12 +133,27 @@ class Builds:
             raise unavailable("The build got no id in time: the controller is not working. It was not created.")
         return record
 
-    async def _take_back(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        for obj in objects:
+    async def _take_back(self, made: Sequence[Mapping[str, Any]], *, shared: bool) -> None:
+        """`shared`: one that has changed since got its id, and another request has answered with it: it stays."""
+        for metadata in made:
+            conditions = {"uid": metadata["uid"]}
+            if shared:
+                conditions["resourceVersion"] = metadata["resourceVersion"]
             try:
-                await self._delete(obj["metadata"])
+                await self._delete(metadata, conditions)
             except ApiError as error:
-                logger.error("CoprBuild %s is left over: %s", obj["metadata"]["name"], error)
+                if not (shared and error.conflict):
+                    logger.error("CoprBuild %s is left over: %s", metadata["name"], error)
+
+    async def _take_back_unheard(self, namespace: str, name: str) -> None:
+        """A create without an answer may have been carried out. Nobody else knows the name."""
+        try:
+            found = await self._kube.find(paths.copr("coprbuilds", namespace, name))
+        except ApiError as error:
+            logger.error("CoprBuild %s may be left over: %s", name, error)
+            return
+        if found is not None:
+            await self._take_back([found["metadata"]], shared=False)
 
     # -- cancel ------------------------------------------------------------------------------------------------------
 
@@ -204,14 +223,14 @@ class Builds:
     async def _delete_record(self, record: BuildRecord) -> None:
         metadata = {"uid": record.uid, "namespace": record.namespace, "name": record.name}
         try:
-            await self._delete(metadata)
+            await self._delete(metadata, {"uid": record.uid})
         except ApiError as error:
             raise refused(error) from None
         self._cache.build_event("DELETED", {"metadata": metadata})
 
-    async def _delete(self, metadata: Mapping[str, Any]) -> None:
-        body = {"preconditions": {"uid": metadata["uid"]}}
-        await self._kube.delete(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]), body)
+    async def _delete(self, metadata: Mapping[str, Any], conditions: Mapping[str, Any]) -> None:
+        path = paths.copr("coprbuilds", metadata["namespace"], metadata["name"])
+        await self._kube.delete(path, {"preconditions": dict(conditions)})
 
     # -- rights ------------------------------------------------------------------------------------------------------
 
@@ -240,11 +259,20 @@ def _name(project: ProjectView, account: Account | None, key: str | None, number
     return f"{stem}-k{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}"
 
 
+def _metadata(project: ProjectView, name: str, options: BuildOptions) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": project.namespace}
+    if options.package is not None:
+        metadata["ownerReferences"] = [names.owned_by_package(*options.package)]
+    return metadata
+
+
 def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Compared as models: the API server has filled in defaults. A file that was sent again has another reference."""
     one, other = (SourceSpec.model_validate(spec["source"]) for spec in (held, wanted))
-    if one.upload is not None and other.upload is not None:
-        return one.upload.sha256 == other.upload.sha256
+    for source in (one, other):
+        for file in (source.upload, source.custom.hook_payload if source.custom is not None else None):
+            if file is not None:
+                file.ref = ""
     return one == other
 
 

@@ -131,4 +131,5 @@ def build_options(project: ProjectView, package: Package, values: Mapping[str, A
     spec["chroots"], spec["packageName"] = list(chosen.chroots), package.name
     if package.spec is not None and package.spec.timeout is not None:
         spec.setdefault("timeout", package.spec.timeout)
-    return BuildOptions(spec, options.after_build_id, options.with_build_id)
+    defined = (package.defined.name, package.defined.uid) if package.defined is not None else None
+    return BuildOptions(spec, options.after_build_id, options.with_build_id, defined)

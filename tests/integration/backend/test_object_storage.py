@@ -114,6 +114,13 @@ def test_a_large_file_is_stored_whole_and_read_in_pieces(store: ObjectStore, tmp
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_a_file_is_copied_within_the_storage(store: ObjectStore) -> None:
+    store.put("a/libstdc++", b"x")
+    store.copy("a/libstdc++", "b/libstdc++")
+    store.delete("a/libstdc++")
+    assert store.get("b/libstdc++") == b"x"
+
+
 def test_a_file_that_is_replaced_while_it_is_read_is_an_error_and_no_mixture(store: ObjectStore) -> None:
     store.put("a", b"1" * 9_000_000)
     file, _entry = store.open("a")

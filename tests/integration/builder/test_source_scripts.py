@@ -281,8 +281,10 @@ def test_a_gem_without_a_license_is_refused_with_the_reason(start: Start, code: 
 # -- custom ------------------------------------------------------------------------------------------------------------
 
 
-def custom(start: Start, script: str, **fields: Any) -> Run:
+def custom(start: Start, script: str, *, payload: str | None = None, **fields: Any) -> Run:
     container = start(CustomSource(script=script, **fields))
+    if payload is not None:
+        (container.home / "in/hook_payload").write_text(payload)
     path = container.home / "in/script"
     path.write_text(script)
     path.chmod(0o755)
@@ -299,6 +301,14 @@ def test_a_script_leaves_a_spec_and_its_sources(start: Start) -> None:
         "COPR_OWNER=alice\nCOPR_PACKAGE=\nCOPR_PROJECT=demo\nCOPR_RESULTDIR=/builddir/work\n1000\n/builddir/work\n"
         in run.log
     )
+
+
+def test_a_script_reads_what_called_its_webhook(start: Start) -> None:
+    script = f'#!/bin/bash -e\nread -r called <hook_payload; echo "called with $called by $(id -u)"\n{HEREDOC}'
+    run = custom(start, script, payload='{"ref": "main"}\n')
+    assert_hello(run)
+    assert 'called with {"ref": "main"} by 1000\n' in run.log
+    assert "Permission denied" not in run.log
 
 
 def test_a_script_may_be_in_any_language_and_leave_an_srpm_in_its_resultdir(start: Start) -> None:

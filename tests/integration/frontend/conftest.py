@@ -16,7 +16,8 @@ from tests.support.world import World
 async def site(here: World, tmp_path: Path) -> AsyncIterator[Site]:
     """alice has a token."""
     await here.create_chroots()
-    async with here.controller(), frontend(here, tmp_path) as running:
+    # Creates wait longer for their ids than users would: the machine may be busy with other tests.
+    async with here.controller(), frontend(here, tmp_path, id_timeout=30) as running:
         await running.person("alice")
         yield running
 

@@ -39,6 +39,18 @@ async def test_an_uploaded_file_reaches_the_build_that_names_it(world: World, us
     assert (fetched.status_code, fetched.content) == (200, SPEC)
 
 
+async def test_what_called_a_webhook_reaches_the_script_of_its_build_and_no_other(world: World, user: str) -> None:
+    ref = (await send(world, user, "hook_payload", data=b"{}")).json()["ref"]
+    custom = {"type": "custom", "custom": {"script": "x", "hookPayload": {"ref": ref}}}
+    world.add_build(1, package=None, source=custom)
+    world.add_build(2, package=None, source={"type": "custom", "custom": {"script": "x"}})
+    answers = [
+        await world.http.get(f"/agent/v1/upload/{ref}", headers=bearer(world.add_pod(number, "src")))
+        for number in (1, 2)
+    ]
+    assert [(answer.status_code, answer.content == b"{}") for answer in answers] == [(200, True), (403, False)]
+
+
 async def test_who_may_not_create_builds_may_not_upload(world: World, user: str) -> None:
     world.kube.users["bob-token"] = {"username": "bob"}
     assert (await send(world, "bob-token")).status_code == 403

@@ -10,7 +10,7 @@ import pytest
 from copr_operator.builder.agent import fetch
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PLAN_VARIABLE, PodPaths
-from copr_operator.core.wire import AgentExit, ArtifactRef, StepPlan, StepSummary, UploadSource
+from copr_operator.core.wire import AgentExit, ArtifactRef, CustomSource, StepPlan, StepSummary, UploadSource
 from tests.unit.builder.conftest import FakeBackend
 
 PlanOf = Callable[..., StepPlan]
@@ -69,6 +69,21 @@ async def test_an_upload_is_brought_and_its_checksum_kept_for_collect(
     await fetch.bring(plan, paths)
     assert (paths.in_dir / "source" / "hello.spec").read_bytes() == b"Name: hello"
     assert (paths.in_dir / "source.sha256").read_text() == sha256
+
+
+async def test_a_scripts_payload_is_brought_beside_it(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    fake_backend.uploads["r4nd/hook_payload"] = b'{"ref": "main"}'
+    sha256 = hashlib.sha256(b'{"ref": "main"}').hexdigest()
+    source = CustomSource(script="#!/bin/sh\n", payload=UploadSource(ref="r4nd/hook_payload", sha256=sha256))
+    plan = plan_of(step="source", chroot=None, source=source, backend_url=fake_backend.url)
+    fetch.prepare(plan, paths)
+    await fetch.bring(plan, paths)
+    payload = paths.in_dir / "hook_payload"
+    assert (payload.read_bytes(), oct(payload.stat().st_mode & 0o777)) == (b'{"ref": "main"}', "0o644")
+    assert (paths.in_dir / "script").read_text() == "#!/bin/sh\n"
+    assert not (paths.in_dir / "source.sha256").exists()
 
 
 async def test_an_upload_with_another_checksum_is_refused(

@@ -25,6 +25,7 @@ from copr_operator.builder.agent.pod import (
 )
 from copr_operator.builder.agent.render import render
 from copr_operator.builder.agent.repositories import bring_dist_git, bring_link, bring_scm
+from copr_operator.core import names
 from copr_operator.core.wire import (
     AgentExit,
     CustomSource,
@@ -112,23 +113,32 @@ async def _bring_source(plan: StepPlan, source: StepSource, paths: PodPaths) -> 
             target = paths.in_dir / "source" / source_file_name(url.partition("?")[0].partition("#")[0])
             sha256 = await bring_link(plan, url, target)
             _brought(paths, target, sha256)
-        case UploadSource(ref=ref, sha256=announced):
+        case UploadSource(ref=ref):
             target = paths.in_dir / "source" / source_file_name(ref)
-            async with _backend(plan, paths) as backend:
-                path = f"/upload/{quote(ref)}"
-                sha256 = await backend.download(path, target, plan.limits.max_source_bytes, missing="UploadNotFound")
-            if announced is not None and announced.lower() != sha256:
-                raise AgentError("ChecksumMismatch", f"{target.name} has sha256 {sha256}, announced was {announced}")
-            _brought(paths, target, sha256)
+            _brought(paths, target, await _bring_upload(plan, source, target, paths))
         case ScmSource():
             say(f"brought {await bring_scm(plan, source, paths)}")
         case DistGitSource():
             say(f"brought {await bring_dist_git(plan, source, paths)}")
-        case CustomSource(script=script):
+        case CustomSource(script=script, payload=payload):
             _write(paths.in_dir / "script", script)
             (paths.in_dir / "script").chmod(0o755)
+            if payload is not None:
+                target = paths.in_dir / names.HOOK_PAYLOAD
+                await _bring_upload(plan, payload, target, paths)
+                target.chmod(0o644)
         case PypiSource() | RubyGemsSource():
             say("nothing to bring: the tools of the source step download what they need")
+
+
+async def _bring_upload(plan: StepPlan, upload: UploadSource, target: Path, paths: PodPaths) -> str:
+    """SHA-256 of the file, which is the one that was announced."""
+    async with _backend(plan, paths) as backend:
+        path = f"/upload/{quote(upload.ref)}"
+        sha256 = await backend.download(path, target, plan.limits.max_source_bytes, missing="UploadNotFound")
+    if upload.sha256 is not None and upload.sha256.lower() != sha256:
+        raise AgentError("ChecksumMismatch", f"{target.name} has sha256 {sha256}, announced was {upload.sha256}")
+    return sha256
 
 
 def _brought(paths: PodPaths, target: Path, sha256: str) -> None:
