@@ -12,7 +12,7 @@ from copr_operator.backend.http_common import bearer, body, content_length, smal
 from copr_operator.backend.layout import PACKAGE_NAME, Repo, checked
 from copr_operator.backend.metrics import CONTENT_TYPE
 from copr_operator.backend.services import Services
-from copr_operator.core.wire import CONTROL_PREFIX, RemoveBuildRequest
+from copr_operator.core.wire import CONTROL_PREFIX, ProjectRequest, RemoveBuildRequest
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAX_BODY = 64 * 1024
@@ -27,6 +27,7 @@ class ControlRoutes:
         return [
             Route(repo, self.ensure_repo, methods=["PUT"]),
             Route(repo, self.remove_repo, methods=["DELETE"]),
+            Route(f"{CONTROL_PREFIX}/projects/{{owner}}/{{project}}", self.set_privacy, methods=["PUT"]),
             Route(f"{CONTROL_PREFIX}/projects/{{owner}}/{{project}}", self.remove_project, methods=["DELETE"]),
             Route(f"{CONTROL_PREFIX}/builds/{{id}}/remove", self.remove_build, methods=["POST"]),
             Route(f"{CONTROL_PREFIX}/highest-id", self.highest_id, methods=["GET"]),
@@ -43,6 +44,17 @@ class ControlRoutes:
     async def remove_repo(self, request: Request) -> Response:
         await self._services.identities.require_controller(bearer(request))
         return _answer(await self._services.control.remove_repo(_repo(request)))
+
+    async def set_privacy(self, request: Request) -> Response:
+        await self._services.identities.require_controller(bearer(request))
+        owner = checked("owner", request.path_params["owner"])
+        project = checked("project", request.path_params["project"])
+        data = await small_body(request, _MAX_BODY, silence=self._services.settings.read_timeout)
+        try:
+            wanted = ProjectRequest.model_validate_json(data)
+        except ValidationError as error:
+            raise HttpError(400, f"not a ProjectRequest: {error.error_count()} errors") from None
+        return _answer(await self._services.control.set_privacy(owner, project, wanted))
 
     async def remove_project(self, request: Request) -> Response:
         await self._services.identities.require_controller(bearer(request))
@@ -76,9 +88,10 @@ class ControlRoutes:
         namespace = request.query_params.get("namespace", "")
         if not _NAMESPACE.fullmatch(namespace):
             raise HttpError(400, "namespace must be the name of a namespace")
-        await self._services.identities.require_builder_of(bearer(request), namespace)
-        self._services.require_space(content_length(request) or 0)
+        await self._services.identities.require(bearer(request), "create", namespace)
         settings = self._services.settings
+        announced = content_length(request)
+        self._services.require_space(announced or 0)
         data = body(
             request,
             settings.max_upload_bytes,
@@ -86,7 +99,9 @@ class ControlRoutes:
             count=self._services.metrics.received_bytes.inc,
             reason="SourceRefused",
         )
-        return JSONResponse(await self._services.uploads.add(namespace, request.query_params.get("filename", ""), data))
+        size = settings.max_upload_bytes if announced is None else announced
+        name = request.query_params.get("filename", "")
+        return JSONResponse(await self._services.uploads.add(namespace, name, data, size))
 
     async def healthz(self, _request: Request) -> Response:
         """The event loop turns; no more, so that a slow API server or disk doesn't get the backend restarted."""

@@ -14,7 +14,9 @@ from copr_operator.backend.ingest import Ingest, Limits, RpmReader
 from copr_operator.backend.inspector import Inspector, WorkerPool
 from copr_operator.backend.layout import Repo
 from copr_operator.backend.metrics import Metrics
+from copr_operator.backend.privacy import Privacy, Tickets
 from copr_operator.backend.publisher import Publisher
+from copr_operator.backend.readers import Readers
 from copr_operator.backend.repository import Checkpoint, Repository, no_checkpoint
 from copr_operator.backend.settings import BackendSettings
 from copr_operator.backend.spool import Spool
@@ -72,7 +74,10 @@ class Services:
             limits=Limits(settings.max_step_files, settings.max_step_bytes),
             metrics=self.metrics,
         )
-        self.control = Control(self.store, self.spool, self.publisher, self.trash, self.guard)
+        self.privacy = Privacy(self.store)
+        self.tickets = Tickets(self.store, clock)
+        self.readers = Readers(self.privacy, self.tickets, self.identities, settings)
+        self.control = Control(self.store, self.spool, self.publisher, self.trash, self.guard, self.privacy)
         self.uploads = Uploads(
             self.store,
             settings.spool,
@@ -84,13 +89,16 @@ class Services:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def start(self) -> None:
+        await asyncio.to_thread(self.tickets.load)
         await self.control.start()
+        await self.readers.start()
         self.ready = True
 
     async def close(self) -> None:
         self.ready = False
         await self.publisher.drain()
         await self._pool.close()
+        await self.readers.close()
 
     @asynccontextmanager
     async def exclusive(self, key: str) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""The backend as the controller asks it: three idempotent requests, one error."""
+"""The backend as the controller asks it: idempotent requests, one error."""
 
 import json
 import ssl
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from copr_operator.core.wire import CONTROL_PREFIX, ControlAnswer, RemoveBuildRequest
+from copr_operator.core.wire import CONTROL_PREFIX, ControlAnswer, ProjectRequest, RemoveBuildRequest
 
 
 class BackendError(Exception):
@@ -32,6 +32,10 @@ class BackendClient:
     async def ensure_repository(self, owner: str, dirname: str, chroot: str) -> None:
         """Makes the (empty) repository of a chroot, if it isn't there."""
         await self._ask("PUT", f"/repos/{_segments(owner, dirname, chroot)}")
+
+    async def set_privacy(self, owner: str, project: str, request: ProjectRequest) -> None:
+        """Returns when it holds for everything of the project."""
+        await self._ask("PUT", f"/projects/{_segments(owner, project)}", request.model_dump(mode="json"))
 
     async def remove_build(self, build_id: int, request: RemoveBuildRequest) -> None:
         """Returns when no repository lists the build any more."""

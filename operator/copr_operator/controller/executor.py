@@ -24,7 +24,7 @@ from copr_operator.core.observed import (
     project_view,
 )
 from copr_operator.core.patch import merge_patch
-from copr_operator.core.wire import RemoveBuildRequest
+from copr_operator.core.wire import ProjectRequest, RemoveBuildRequest
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -59,6 +59,8 @@ class Executor:
         """uids of builds and projects that the backend has removed."""
         self.ensured: dict[str, set[str]] = {}
         """By project uid: chroots whose repository is there."""
+        self.private: dict[str, bool] = {}
+        """By project uid: what the backend was told last."""
         self.directories: set[tuple[str, str, str]] = set()
         """(owner, dirname, chroot) whose repository is there, for other directories than the project's own."""
         self._notes: dict[str, _Note] = {}
@@ -73,6 +75,7 @@ class Executor:
         self.refusals.pop(uid, None)
         self.removed.discard(uid)
         self.ensured.pop(uid, None)
+        self.private.pop(uid, None)
         self._notes.pop(uid, None)
 
     # -- builds ----------------------------------------------------------------------------------------------------
@@ -262,6 +265,10 @@ class Executor:
                         await self._patch_project(project, [*project.finalizers, names.FINALIZER])
                     case project_plan.ReleaseProject():
                         await self._patch_project(project, [f for f in project.finalizers if f != names.FINALIZER])
+                    case project_plan.SetPrivacy(private):
+                        request = ProjectRequest(private=private, namespace=project.namespace)
+                        await self._backend.set_privacy(spec.owner, spec.name, request)
+                        self.private[project.uid] = private
                     case project_plan.EnsureRepository(chroot):
                         await self._backend.ensure_repository(spec.owner, spec.name, chroot)
                         self.ensured.setdefault(project.uid, set()).add(chroot)

@@ -218,6 +218,7 @@ class Reconciler:
             project=project,
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
+            private=self._executor.private.get(project.uid, project.status.private),
             ensured=frozenset(confirmed | ready),
             active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,

@@ -161,6 +161,8 @@ class RepoConfig(WireModel):
     id: str
     baseurl: str
     priority: int | None = None
+    private: bool = False
+    """Of the step's own project, whose results only a ticket of the backend opens."""
 
 
 class StepLimits(WireModel):
@@ -276,6 +278,21 @@ class RemoveBuildRequest(WireModel):
     dirname: str
     chroots: tuple[str, ...] = ()
     package: str | None = None
+
+
+class ProjectRequest(WireModel):
+    """`PUT /control/v1/projects/<owner>/<project>`: who may read its results. Repeatable."""
+
+    private: bool
+    namespace: str
+    """Of the CoprProject."""
+
+
+class Ticket(WireModel):
+    """`GET /agent/v1/ticket`: what dnf shows to read the results of the step's own project (HTTP Basic)."""
+
+    username: str
+    password: str
 
 
 class ControlAnswer(WireModel):

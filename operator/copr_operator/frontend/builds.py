@@ -17,6 +17,7 @@ from copr_operator.frontend.errors import CoprError, build_form_error, unavailab
 from copr_operator.frontend.reader import Reader, refused
 from copr_operator.frontend.records import BuildRecord
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import viewer_of
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -52,7 +53,7 @@ class Builds:
         `account` None: nobody, a webhook. The same `idempotency_key` of the same account in the same project brings the
         same builds again.
         """
-        batch = await self._batch(project, options)
+        batch = await self._batch(account, project, options)
         base = {**options.spec, **batch, **({"submitter": account.name} if account is not None else {})}
         specs = [checked({**base, "source": source}) for source in sources]
         made: list[tuple[dict[str, Any], bool]] = []
@@ -69,7 +70,7 @@ class Builds:
             await asyncio.shield(self._take_back([obj for obj, new in made if new]))
             raise
 
-    async def _batch(self, project: ProjectView, options: BuildOptions) -> dict[str, str]:
+    async def _batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
         """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400."""
         batch: dict[str, str] = {}
         for field, member, build_id in (
@@ -79,7 +80,7 @@ class Builds:
             if build_id is None:
                 continue
             try:
-                target = await self._reader.build(build_id)
+                target = await self._reader.build(build_id, viewer_of(account))
             except CoprError as error:
                 if error.status != 404:
                     raise
@@ -174,7 +175,7 @@ class Builds:
         forbidden: list[int] = []
         for build_id in dict.fromkeys(build_ids):
             try:
-                record = await self._reader.build(build_id)
+                record = await self._reader.build(build_id, viewer_of(account))
                 await self._require_delete(account, record)
             except CoprError as error:
                 if error.status not in (403, 404):
