@@ -12,7 +12,7 @@ from copr_operator.backend.http_common import bearer, body, content_length, smal
 from copr_operator.backend.layout import PACKAGE_NAME, Repo, checked
 from copr_operator.backend.metrics import CONTENT_TYPE
 from copr_operator.backend.services import Services
-from copr_operator.core.wire import CONTROL_PREFIX, ProjectRequest, RemoveBuildRequest
+from copr_operator.core.wire import CONTROL_PREFIX, CopyBuildRequest, ProjectRequest, RemoveBuildRequest
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAX_BODY = 64 * 1024
@@ -30,6 +30,7 @@ class ControlRoutes:
             Route(f"{CONTROL_PREFIX}/projects/{{owner}}/{{project}}", self.set_privacy, methods=["PUT"]),
             Route(f"{CONTROL_PREFIX}/projects/{{owner}}/{{project}}", self.remove_project, methods=["DELETE"]),
             Route(f"{CONTROL_PREFIX}/builds/{{id}}/remove", self.remove_build, methods=["POST"]),
+            Route(f"{CONTROL_PREFIX}/builds/{{id}}/copy", self.copy_build, methods=["POST"]),
             Route(f"{CONTROL_PREFIX}/highest-id", self.highest_id, methods=["GET"]),
             Route("/uploads", self.upload, methods=["POST"]),
             Route("/healthz", self.healthz, methods=["GET"]),
@@ -64,9 +65,7 @@ class ControlRoutes:
 
     async def remove_build(self, request: Request) -> Response:
         await self._services.identities.require_controller(bearer(request))
-        build_id = request.path_params["id"]
-        if not re.fullmatch(r"[1-9][0-9]{0,17}", build_id):
-            raise HttpError(400, "the build's id must be a number")
+        build_id = _build_id(request)
         data = await small_body(request, _MAX_BODY, silence=self._services.settings.read_timeout)
         try:
             wanted = RemoveBuildRequest.model_validate_json(data)
@@ -78,7 +77,23 @@ class ControlRoutes:
             checked("chroot", chroot)
         if wanted.package is not None and not PACKAGE_NAME.fullmatch(wanted.package):
             raise HttpError(400, "not the name of a package")
-        return _answer(await self._services.control.remove_build(int(build_id), wanted))
+        return _answer(await self._services.control.remove_build(build_id, wanted))
+
+    async def copy_build(self, request: Request) -> Response:
+        await self._services.identities.require_controller(bearer(request))
+        build_id = _build_id(request)
+        data = await small_body(request, _MAX_BODY, silence=self._services.settings.read_timeout)
+        try:
+            wanted = CopyBuildRequest.model_validate_json(data)
+        except ValidationError as error:
+            raise HttpError(400, f"not a CopyBuildRequest: {error.error_count()} errors") from None
+        for owner, dirname in ((wanted.owner, wanted.dirname), (wanted.from_owner, wanted.from_dirname)):
+            checked("owner", owner)
+            checked("dirname", dirname)
+        for chroot in wanted.chroots:
+            checked("chroot", chroot)
+        self._services.control.seen(build_id)
+        return _answer(await self._services.forks.copy(build_id, wanted))
 
     async def highest_id(self, request: Request) -> Response:
         await self._services.identities.require_controller(bearer(request))
@@ -113,6 +128,13 @@ class ControlRoutes:
 
     async def metrics(self, _request: Request) -> Response:
         return Response(self._services.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _build_id(request: Request) -> int:
+    text: str = request.path_params["id"]
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
+        raise HttpError(400, "the build's id must be a number")
+    return int(text)
 
 
 def _repo(request: Request) -> Repo:

@@ -192,12 +192,16 @@ class RpmReader:
         """All packages of builds that succeeded and are not being removed, by result directory."""
         found: dict[str, list[PackageEntry]] = {}
         for directory in await asyncio.to_thread(self._directories, repo):
-            path = f"{repo.results}/{directory}"
-            names = [entry.name for entry in await asyncio.to_thread(self._store.list, path)]
-            rpms = [name for name in names if name.endswith(".rpm") and not name.startswith(".")]
-            inspected = await asyncio.gather(*(self._read(path, directory, name) for name in rpms))
-            found[directory] = [entry for entry in inspected if entry is not None]
+            found[directory] = await self.directory(repo, directory)
         return found
+
+    async def directory(self, repo: Repo, directory: str) -> list[PackageEntry]:
+        """All packages of one build."""
+        path = f"{repo.results}/{directory}"
+        names = [entry.name for entry in await asyncio.to_thread(self._store.list, path)]
+        rpms = [name for name in names if name.endswith(".rpm") and not name.startswith(".")]
+        inspected = await asyncio.gather(*(self._read(path, directory, name) for name in rpms))
+        return [entry for entry in inspected if entry is not None]
 
     async def _read(self, path: str, directory: str, name: str) -> PackageEntry | None:
         href = f"{directory}/{name}"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from copr_operator.backend.control import Control
 from copr_operator.backend.errors import HttpError
+from copr_operator.backend.forks import Forks
 from copr_operator.backend.guard import BuildGuard
 from copr_operator.backend.identity import Identities, Kube
 from copr_operator.backend.ingest import Ingest, Limits, RpmReader
@@ -78,6 +79,9 @@ class Services:
         self.tickets = Tickets(self.store, clock)
         self.readers = Readers(self.privacy, self.tickets, self.identities, settings)
         self.control = Control(self.store, self.spool, self.publisher, self.trash, self.guard, self.privacy)
+        self.forks = Forks(
+            self.store, inspector, reader, self.publisher, self.trash, self.guard, self.privacy
+        )  # fmt: skip
         self.uploads = Uploads(
             self.store,
             settings.spool,

@@ -8,7 +8,14 @@ from urllib.parse import quote
 
 import aiohttp
 
-from copr_operator.core.wire import CONTROL_PREFIX, ControlAnswer, ProjectRequest, RemoveBuildRequest
+from copr_operator.core.wire import (
+    CONTROL_PREFIX,
+    ControlAnswer,
+    CopiedBuild,
+    CopyBuildRequest,
+    ProjectRequest,
+    RemoveBuildRequest,
+)
 
 
 class BackendError(Exception):
@@ -44,6 +51,11 @@ class BackendClient:
     async def remove_project(self, owner: str, project: str) -> None:
         """Returns when nothing of the project is served any more."""
         await self._ask("DELETE", f"/projects/{_segments(owner, project)}")
+
+    async def copy_build(self, build_id: int, request: CopyBuildRequest) -> CopiedBuild:
+        """Returns when the results of the other build are published as this one's too."""
+        body = request.model_dump(mode="json")
+        return CopiedBuild.model_validate(await self._request("POST", f"/builds/{build_id}/copy", body))
 
     async def highest_id(self) -> int:
         """The highest build id in the store, 0 when it is empty."""

@@ -24,7 +24,7 @@ from copr_operator.core.observed import (
     project_view,
 )
 from copr_operator.core.patch import merge_patch
-from copr_operator.core.wire import ProjectRequest, RemoveBuildRequest
+from copr_operator.core.wire import CopiedBuild, CopyBuildRequest, ProjectRequest, RemoveBuildRequest
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -57,6 +57,8 @@ class Executor:
         """By build uid, then by Job name."""
         self.removed: set[str] = set()
         """uids of builds and projects that the backend has removed."""
+        self.copied: dict[str, CopiedBuild] = {}
+        """By build uid: what the backend took over for it."""
         self.ensured: dict[str, set[str]] = {}
         """By project uid: chroots whose repository is there."""
         self.private: dict[str, bool] = {}
@@ -74,6 +76,7 @@ class Executor:
     def forget(self, uid: str) -> None:
         self.refusals.pop(uid, None)
         self.removed.discard(uid)
+        self.copied.pop(uid, None)
         self.ensured.pop(uid, None)
         self.private.pop(uid, None)
         self._notes.pop(uid, None)
@@ -107,6 +110,8 @@ class Executor:
                 await self._read_events(build, job, uid)
             case actions.EnsureDirectory():
                 await self._ensure_directory(build)
+            case actions.CopyResults():
+                await self._copy_results(build)
             case actions.RemoveResults():
                 await self._remove_results(build)
             case actions.RemoveFinalizer():
@@ -229,6 +234,23 @@ class Executor:
             for chroot in build.status.chroots:
                 await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot.name)
                 self.directories.add((build.spec.owner, build.dirname, chroot.name))
+        except BackendError as error:
+            self._note(build.uid, error)
+
+    async def _copy_results(self, build: BuildView) -> None:
+        origin = build.spec.forked_from
+        assert origin is not None and build.status.id is not None  # noqa: S101, PT018 (plans ask for it with both only)
+        request = CopyBuildRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            namespace=build.namespace,
+            chroots=tuple(chroot.name for chroot in build.status.chroots),
+            from_owner=origin.owner,
+            from_dirname=origin.project_dirname,
+            from_id=origin.id,
+        )
+        try:
+            self.copied[build.uid] = await self._backend.copy_build(build.status.id, request)
         except BackendError as error:
             self._note(build.uid, error)
 

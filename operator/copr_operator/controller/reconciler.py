@@ -124,6 +124,7 @@ class Reconciler:
             batch=await batch_of(build, self._store.builds.values(), self._lookup) if waiting else Batch(),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.directories for entry in directory),
+            copied=self._executor.copied.get(build.uid),
             results_removed=build.uid in self._executor.removed,
             backend_message=self._executor.backend_message(build.uid),
         )
@@ -218,7 +219,8 @@ class Reconciler:
             project=project,
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
-            private=self._executor.private.get(project.uid, project.status.private),
+            # What is private is told again at each start: the store may have come from an older backup.
+            private=self._executor.private.get(project.uid, project.status.private and not project.spec.private),
             ensured=frozenset(confirmed | ready),
             active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,

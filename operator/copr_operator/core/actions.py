@@ -38,6 +38,11 @@ class EnsureDirectory:
 
 
 @dataclass(frozen=True)
+class CopyResults:
+    """Have the backend take over the results of the build that this one is forked from."""
+
+
+@dataclass(frozen=True)
 class RemoveResults:
     """Take the build out of every repository, then drop its files."""
 
@@ -47,4 +52,4 @@ class RemoveFinalizer:
     """Let the object go."""
 
 
-Action = Adopt | CreateJob | DeleteJob | ReadJobEvents | EnsureDirectory | RemoveResults | RemoveFinalizer
+Action = Adopt | CreateJob | DeleteJob | ReadJobEvents | EnsureDirectory | CopyResults | RemoveResults | RemoveFinalizer

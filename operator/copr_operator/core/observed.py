@@ -12,6 +12,7 @@ from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core import names
+from copr_operator.core.wire import CopiedBuild
 
 JobState = Literal["active", "complete", "failed"]
 
@@ -160,6 +161,8 @@ class Observed:
     """The id this build gets if it has none yet."""
     directory_ready: bool = True
     """Whether the repositories of a directory other than the project's own are there."""
+    copied: CopiedBuild | None = None
+    """What the backend took over for a forked build; None: it was not asked, or did not answer."""
     results_removed: bool = False
     """Whether the backend has said that the build is out of every repository."""
     backend_message: str = ""

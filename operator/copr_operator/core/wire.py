@@ -295,6 +295,32 @@ class Ticket(WireModel):
     password: str
 
 
+class CopyBuildRequest(WireModel):
+    """`POST /control/v1/builds/<id>/copy`: the results of another build become this one's too. Repeatable."""
+
+    owner: str
+    dirname: str
+    namespace: str
+    """Of this build: a private project's results don't leave its namespace."""
+    chroots: tuple[str, ...]
+    from_owner: str
+    from_dirname: str
+    from_id: int
+
+
+class CopiedChroot(WireModel):
+    name: str
+    packages: int
+
+
+class CopiedBuild(WireModel):
+    """What was taken over, published already; without a package: nothing."""
+
+    package: Package | None = None
+    srpm: ArtifactRef | None = None
+    chroots: tuple[CopiedChroot, ...] = ()
+
+
 class ControlAnswer(WireModel):
     ready: bool = True
     message: str = ""

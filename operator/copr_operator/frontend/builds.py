@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from copr_operator.api.sources import SourceSpec
 from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
-from copr_operator.frontend import rights
+from copr_operator.frontend import forks, rights
 from copr_operator.frontend.build_forms import BuildOptions, checked
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError, build_form_error, unavailable
@@ -70,6 +71,30 @@ class Builds:
             await asyncio.shield(self._take_back([obj for obj, new in made if new]))
             raise
 
+    async def fork(self, account: Account, source: ProjectView, target: ProjectView) -> None:
+        """Builds of `target` that take over the newest results of each package of `source`, and run nothing.
+
+        Asked again it makes no second ones, and takes up a fork that was cut short. Raises CoprError 403, 503.
+        """
+        if source.spec.private and source.namespace != target.namespace:
+            return  # the store would not let them leave the namespace
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def make(spec: dict[str, Any], name: str) -> None:
+            async with at_once:
+                try:
+                    await self._kube.create(
+                        paths.copr("coprbuilds", target.namespace), _manifest(target.namespace, name, spec)
+                    )
+                except ApiError as error:
+                    if not error.conflict:
+                        raise refused(error) from None
+
+        chroots = [chroot.name for chroot in target.spec.chroots]
+        wanted = forks.newest(self._cache.of_project(source), source.spec.name, chroots)
+        specs = [forks.spec(record, found, target, account.name) for record, found in wanted]
+        await asyncio.gather(*(make(spec, _fork_name(target, spec)) for spec in specs))
+
     async def _batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
         """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400."""
         batch: dict[str, str] = {}
@@ -95,14 +120,8 @@ class Builds:
 
     async def _create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """The object, and whether it is new."""
-        manifest = {
-            "apiVersion": names.API_VERSION,
-            "kind": "CoprBuild",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": dict(spec),
-        }
         try:
-            return await self._kube.create(paths.copr("coprbuilds", namespace), manifest), True
+            return await self._kube.create(paths.copr("coprbuilds", namespace), _manifest(namespace, name, spec)), True
         except ApiError as error:
             if error.conflict:
                 held = await self._kube.find(paths.copr("coprbuilds", namespace, name))
@@ -239,6 +258,17 @@ def _name(project: ProjectView, account: Account | None, key: str | None, number
         return f"{stem}-{secrets.token_hex(5)}"
     text = "\0".join((project.uid, account.name if account is not None else "", key, str(number)))
     return f"{stem}-k{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}"
+
+
+def _fork_name(target: ProjectView, spec: Mapping[str, Any]) -> str:
+    """The same for the same results, so that a fork that is asked for again takes them over once."""
+    text = json.dumps([target.uid, spec["forkedFrom"], spec["chroots"]], sort_keys=True)
+    return f"{names.slug(target.spec.name)}-f{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _manifest(namespace: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": names.API_VERSION, "kind": "CoprBuild", "metadata": metadata, "spec": dict(spec)}
 
 
 def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -118,7 +118,7 @@ class ProjectRoutes:
         return self._answer(await self._projects.change(project, change))
 
     async def fork(self, request: Request) -> Response:
-        """A project with the same settings, chroots and package definitions. Builds and results stay where they are."""
+        """A project with the same settings, chroots, package definitions, and the newest results of each package."""
         account = await self._services.auth.account(request)
         fields = project_forms.fields_of(await read_small(request, self._services.limits))
         source = await self._project(request)
@@ -137,6 +137,7 @@ class ProjectRoutes:
                 "Please use --confirm if you really want to do this",
             )
         await self._services.definitions.copy(source, target)
+        await self._services.builds.fork(account, source, target)
         return self._answer(target)
 
     async def delete(self, request: Request) -> Response:

@@ -23,8 +23,13 @@ def state(build: BuildView) -> str:
     """Overall state. The wish to cancel counts at once, as in Copr; a build that has ended stays what it was."""
     current = build.status.state
     if current in TERMINAL:
-        return current or "failed"
+        return "forked" if _forked(build, current) else current or "failed"
     return "canceled" if build.spec.cancel else current or "pending"
+
+
+def _forked(build: BuildView, state: str | None) -> bool:
+    """Copr's word for what succeeded elsewhere."""
+    return state == "succeeded" and build.spec.forked_from is not None
 
 
 def finished(build: BuildView) -> bool:
@@ -119,7 +124,7 @@ def build_chroot_json(build: BuildView, chroot: ChrootStatus, results_url: str) 
 def chroot_state(build: BuildView, chroot: ChrootStatus) -> str:
     """A chroot that waits for the SRPM is `waiting` in the API (5.1)."""
     if chroot.state in TERMINAL:
-        return chroot.state
+        return "forked" if _forked(build, chroot.state) else chroot.state
     if build.spec.cancel:
         return "canceled"
     source = build.status.source
@@ -144,6 +149,6 @@ def result_dir(build: BuildView, chroot: ChrootStatus) -> str | None:
 
 STATUS_NUMBERS = {
     "failed": 0, "succeeded": 1, "canceled": 2, "running": 3, "pending": 4, "skipped": 5, "starting": 6,
-    "importing": 7, "waiting": 9,
+    "importing": 7, "forked": 8, "waiting": 9,
 }  # fmt: skip
 """Copr's StatusEnum, as /monitor shows it."""
