@@ -37,7 +37,9 @@ class RealBackend:
 
 
 @contextlib.asynccontextmanager
-async def real_backend(world: World, kubeconfig: Path, directory: Path) -> AsyncIterator[RealBackend]:
+async def real_backend(
+    world: World, kubeconfig: Path, directory: Path, frontend_url: str = ""
+) -> AsyncIterator[RealBackend]:
     """Starts `copr-operator backend`; its users are ServiceAccounts of the world's namespace."""
     controller = await _token(world.kube, world.namespace, await _account(world, CONTROLLER))
     frontend = await _token(world.kube, world.namespace, await _account(world, FRONTEND))
@@ -52,6 +54,7 @@ async def real_backend(world: World, kubeconfig: Path, directory: Path) -> Async
         "PYTHONPATH": str(REPOSITORY / "operator"),
         "COPR_BACKEND_HOST": "127.0.0.1",
         "COPR_BACKEND_MIN_FREE_BYTES": "0",
+        "COPR_BACKEND_FRONTEND_URL": frontend_url,
         "COPR_BACKEND_CONTROLLER": f"system:serviceaccount:{world.namespace}:{CONTROLLER}",
     }
     command = [sys.executable, "-m", "copr_operator", "backend", "--root", str(root), "--port", str(port)]
@@ -82,10 +85,10 @@ async def _account(world: World, name: str) -> str:
 
 
 async def _allow_builds(world: World, account: str) -> None:
-    """`account` may create builds in the world's namespace, and so send uploads for them."""
+    """`account` may create builds in the world's namespace, and so send uploads for them, and read their results."""
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{world.namespace}"
     meta = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": account}}
-    rule = {"apiGroups": [names.GROUP], "resources": ["coprbuilds"], "verbs": ["create"]}
+    rule = {"apiGroups": [names.GROUP], "resources": ["coprbuilds"], "verbs": ["create", "get"]}
     await world.kube.create(f"{rbac}/roles", {**meta, "kind": "Role", "rules": [rule]})
     binding = {
         **meta,

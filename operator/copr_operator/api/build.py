@@ -30,6 +30,16 @@ MAX_CHROOTS = 64
 _MUTABLE = ("cancel", "results")
 
 
+class ForkedFrom(ApiModel):
+    """A build whose results this one takes over."""
+
+    owner: Owner = Field(description="Owner of its project.")
+    project_dirname: Annotated[
+        str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*(:[A-Za-z0-9-]+)*$")
+    ] = Field(description="Its project, or the directory of that.")
+    id: Annotated[int, Field(ge=1)] = Field(description="status.id of the build.")
+
+
 class BuildSpec(ApiModel):
     """What to build. Only `cancel` (false to true) and `results` may change after creation."""
 
@@ -46,6 +56,11 @@ class BuildSpec(ApiModel):
         None,
         description="Instead of a source: name of a CoprBuild in this namespace, of the same project directory, whose "
         "failed chroots are built again from its SRPM.",
+    )
+    forked_from: ForkedFrom | None = Field(
+        None,
+        description="Run nothing, and take over the results of this build. Its project must be public, or a private "
+        "one of the same namespace.",
     )
     chroots: (
         Annotated[list[ChrootPattern], Field(min_length=1, max_length=MAX_CHROOTS, json_schema_extra=SET)] | None

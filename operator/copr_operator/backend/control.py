@@ -6,12 +6,13 @@ import logging
 
 from copr_operator.backend.guard import BuildGuard
 from copr_operator.backend.layout import RESULTS, Repo, belongs_to_project, build_id_of
+from copr_operator.backend.privacy import Privacy
 from copr_operator.backend.publisher import Publisher
 from copr_operator.backend.spool import Spool
 from copr_operator.backend.store import Store
 from copr_operator.backend.trash import Trash, TrashEntry, TrashPart, chroots_of, result_directories
 from copr_operator.core import names
-from copr_operator.core.wire import ControlAnswer, RemoveBuildRequest, TakeSrpmRequest
+from copr_operator.core.wire import ControlAnswer, ProjectRequest, RemoveBuildRequest, TakeSrpmRequest
 
 logger = logging.getLogger(__name__)
 
@@ -19,18 +20,22 @@ logger = logging.getLogger(__name__)
 class Control:
     """All of it can be repeated: the same question gets the same answer, or a later one."""
 
-    def __init__(self, store: Store, spool: Spool, publisher: Publisher, trash: Trash, guard: BuildGuard) -> None:
+    def __init__(
+        self, store: Store, spool: Spool, publisher: Publisher, trash: Trash, guard: BuildGuard, privacy: Privacy
+    ) -> None:
         self._store = store
         self._spool = spool
         self._publisher = publisher
         self._trash = trash
         self._guard = guard
+        self._privacy = privacy
         self._lock = asyncio.Lock()
         self._highest = 0
 
     async def start(self) -> None:
         """Take up what a former process left."""
         await asyncio.to_thread(self._trash.load)
+        await asyncio.to_thread(self._privacy.load)
         for entry in self._trash.entries.values():
             if entry.build_id is not None:
                 self._guard.remove(entry.build_id)
@@ -57,10 +62,18 @@ class Control:
             await self._unlist(entry)
         return ControlAnswer(ready=False, message="the files are deleted when the grace time is over")
 
+    async def set_privacy(self, owner: str, project: str, request: ProjectRequest) -> ControlAnswer:
+        """From now on for everything of the project."""
+        async with self._lock:
+            namespace = request.namespace if request.private else None
+            await asyncio.to_thread(self._privacy.mark, owner, project, namespace)
+        return ControlAnswer()
+
     async def remove_project(self, owner: str, project: str) -> ControlAnswer:
         async with self._lock:
             parts, paths, dirnames = await asyncio.to_thread(self._project, owner, project)
             if not dirnames:
+                await asyncio.to_thread(self._privacy.mark, owner, project, None)
                 return ControlAnswer(message="nothing is left")
             parts = [part for part in parts if not self._trash.holds_repo(part.repo)]
             paths = [path for path in paths if not self._trash.holds_path(path)]

@@ -8,7 +8,15 @@ from urllib.parse import quote
 
 import aiohttp
 
-from copr_operator.core.wire import CONTROL_PREFIX, ControlAnswer, RemoveBuildRequest, TakeSrpmRequest
+from copr_operator.core.wire import (
+    CONTROL_PREFIX,
+    ControlAnswer,
+    CopiedBuild,
+    CopyBuildRequest,
+    ProjectRequest,
+    RemoveBuildRequest,
+    TakeSrpmRequest,
+)
 
 
 class BackendError(Exception):
@@ -42,6 +50,10 @@ class BackendClient:
             raise BackendError(answer.message or "the backend has not finished yet")
         return "" if answer.ready else answer.message
 
+    async def set_privacy(self, owner: str, project: str, request: ProjectRequest) -> None:
+        """Returns when it holds for everything of the project."""
+        await self._ask("PUT", f"/projects/{_segments(owner, project)}", request.model_dump(mode="json"))
+
     async def remove_build(self, build_id: int, request: RemoveBuildRequest) -> None:
         """Returns when no repository lists the build any more."""
         await self._ask("POST", f"/builds/{build_id}/remove", request.model_dump(mode="json"))
@@ -49,6 +61,11 @@ class BackendClient:
     async def remove_project(self, owner: str, project: str) -> None:
         """Returns when nothing of the project is served any more."""
         await self._ask("DELETE", f"/projects/{_segments(owner, project)}")
+
+    async def copy_build(self, build_id: int, request: CopyBuildRequest) -> CopiedBuild:
+        """Returns when the results of the other build are published as this one's too."""
+        body = request.model_dump(mode="json")
+        return CopiedBuild.model_validate(await self._request("POST", f"/builds/{build_id}/copy", body))
 
     async def highest_id(self) -> int:
         """The highest build id in the store, 0 when it is empty."""

@@ -29,7 +29,7 @@ from copr_operator.core.observed import (
 from copr_operator.core.patch import merge_patch
 from copr_operator.core.refusals import MESSAGE_LIMIT, of_job, of_name
 from copr_operator.core.userns import without_ids
-from copr_operator.core.wire import RemoveBuildRequest, TakeSrpmRequest
+from copr_operator.core.wire import CopiedBuild, CopyBuildRequest, ProjectRequest, RemoveBuildRequest, TakeSrpmRequest
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -65,8 +65,12 @@ class Executor:
         """uids of builds and projects that the backend has removed."""
         self.srpms: dict[str, str] = {}
         """By uid of a rerun: what the backend said of its SRPM (Observed.srpm_taken)."""
+        self.copied: dict[str, CopiedBuild] = {}
+        """By build uid: what the backend took over for it."""
         self.ensured: dict[str, set[str]] = {}
         """By project uid: chroots whose repository is there."""
+        self.private: dict[str, bool] = {}
+        """By project uid: what the backend was told last."""
         self.directories: set[tuple[str, str, str]] = set()
         """(owner, dirname, chroot) whose repository is there, for other directories than the project's own."""
         self._notes: dict[str, _Note] = {}
@@ -81,7 +85,9 @@ class Executor:
         self.refusals.pop(uid, None)
         self.removed.discard(uid)
         self.srpms.pop(uid, None)
+        self.copied.pop(uid, None)
         self.ensured.pop(uid, None)
+        self.private.pop(uid, None)
         self._notes.pop(uid, None)
 
     # -- builds ----------------------------------------------------------------------------------------------------
@@ -117,6 +123,8 @@ class Executor:
                 await self._ensure_directory(build)
             case actions.TakeSrpm():
                 await self._take_srpm(observed)
+            case actions.CopyResults():
+                await self._copy_results(build)
             case actions.RemoveResults():
                 await self._remove_results(build)
             case actions.RemoveFinalizer():
@@ -262,6 +270,23 @@ class Executor:
         except BackendError as error:
             self._note(build.uid, error)
 
+    async def _copy_results(self, build: BuildView) -> None:
+        origin = build.spec.forked_from
+        assert origin is not None and build.status.id is not None  # noqa: S101, PT018 (plans ask for it with both only)
+        request = CopyBuildRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            namespace=build.namespace,
+            chroots=tuple(chroot.name for chroot in build.status.chroots),
+            from_owner=origin.owner,
+            from_dirname=origin.project_dirname,
+            from_id=origin.id,
+        )
+        try:
+            self.copied[build.uid] = await self._backend.copy_build(build.status.id, request)
+        except BackendError as error:
+            self._note(build.uid, error)
+
     async def _remove_results(self, build: BuildView) -> None:
         assert build.status.id is not None  # noqa: S101 (plans ask for it with an id only)
         source = build.status.source
@@ -295,6 +320,10 @@ class Executor:
                         await self._patch_project(project, [*project.finalizers, names.FINALIZER])
                     case project_plan.ReleaseProject():
                         await self._patch_project(project, [f for f in project.finalizers if f != names.FINALIZER])
+                    case project_plan.SetPrivacy(private):
+                        request = ProjectRequest(private=private, namespace=project.namespace)
+                        await self._backend.set_privacy(spec.owner, spec.name, request)
+                        self.private[project.uid] = private
                     case project_plan.EnsureRepository(chroot):
                         await self._backend.ensure_repository(spec.owner, spec.name, chroot)
                         self.ensured.setdefault(project.uid, set()).add(chroot)

@@ -130,6 +130,7 @@ class Reconciler:
             srpm_taken=self._executor.srpms.get(build.uid),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.directories for entry in directory),
+            copied=self._executor.copied.get(build.uid),
             results_removed=build.uid in self._executor.removed,
             backend_message=self._executor.backend_message(build.uid),
         )
@@ -232,6 +233,8 @@ class Reconciler:
             project=project,
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
+            # What is private is told again at each start: the store may have come from an older backup.
+            private=self._executor.private.get(project.uid, project.status.private and not project.spec.private),
             ensured=frozenset(confirmed | ready),
             active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,

@@ -51,6 +51,11 @@ class TakeSrpm:
 
 
 @dataclass(frozen=True)
+class CopyResults:
+    """Have the backend take over the results of the build that this one is forked from."""
+
+
+@dataclass(frozen=True)
 class RemoveResults:
     """Take the build out of every repository, then drop its files."""
 
@@ -68,6 +73,7 @@ Action = (
     | ReadPodEvents
     | EnsureDirectory
     | TakeSrpm
+    | CopyResults
     | RemoveResults
     | RemoveFinalizer
 )

@@ -13,6 +13,7 @@ from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core import names
+from copr_operator.core.wire import CopiedBuild
 
 JobState = Literal["active", "complete", "failed"]
 
@@ -192,6 +193,8 @@ class Observed:
     """The build to rerun, if spec.rerunOf names one that is there."""
     srpm_taken: str | None = None
     """What the backend said of its SRPM: nothing yet (None), that it is this build's now (empty), why it can't be."""
+    copied: CopiedBuild | None = None
+    """What the backend took over for a forked build; None: it was not asked, or did not answer."""
     results_removed: bool = False
     """Whether the backend has said that the build is out of every repository."""
     backend_message: str = ""

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
 from copr_operator.api.common import TERMINAL
-from copr_operator.core import actions, arches, gates, names, reruns, sources
+from copr_operator.core import actions, arches, forks, gates, names, reruns, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed, format_time
@@ -167,6 +167,8 @@ class _Planner:
             return self._choose_chroots(status, source)
         if self.build.spec.rerun_of is not None:
             return self._take_srpm(status)
+        if self.build.spec.forked_from is not None:
+            return self._forked(status, source)
         step = self._read(names.SOURCE_STEP, source.state, source.attempt)
         new = source.model_copy(update={"state": step.state, "attempt": step.attempt, **step.times(source)})
         if step.state == "succeeded":
@@ -175,6 +177,19 @@ class _Planner:
             self.important = True
             return _all_failed(status, new, failure_status(step.fault, None, self.build, self.config))
         return status.model_copy(update={"source": new})
+
+    def _forked(self, status: BuildStatus, source: SourceStatus) -> BuildStatus:
+        """Nothing runs: the build has ended when the backend has taken over the results of another."""
+        gate = gates.copy_gate(self.observed, self.config)
+        copied = self.observed.copied
+        if gate is not None or copied is None:
+            self._wait(gate)
+            if gate is None and not self.build.spec.cancel:
+                self.actions.append(actions.CopyResults())
+            return status.model_copy(update={"source": source})
+        if copied.package is None or not copied.chroots:
+            return self._give_up(status, "NothingToFork", "the other build has no results that could be taken over")
+        return forks.taken_over(status, copied, self.build, self.config, self.observed.now)
 
     def _choose_chroots(self, status: BuildStatus, source: SourceStatus) -> BuildStatus:
         """The chroots are chosen once, when the project is there: later edits of the project don't touch the build."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,14 @@ from typing import Any
 from copr_operator.api.sources import SourceSpec
 from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
-from copr_operator.frontend import rights
+from copr_operator.frontend import forks, rights
 from copr_operator.frontend.build_forms import BuildOptions, checked
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError, build_form_error, unavailable
 from copr_operator.frontend.reader import Reader, refused
 from copr_operator.frontend.records import BuildRecord
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import viewer_of
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -52,7 +54,7 @@ class Builds:
         `account` None: nobody, a webhook. The same `idempotency_key` of the same account in the same project brings the
         same builds again.
         """
-        batch = await self._batch(project, options)
+        batch = await self._batch(account, project, options)
         base = {**options.spec, **batch, **({"submitter": account.name} if account is not None else {})}
         specs = [checked({**base, "source": source}) for source in sources]
         made: list[tuple[dict[str, Any], bool]] = []
@@ -71,7 +73,32 @@ class Builds:
             await asyncio.shield(self._take_back(mine, shared=idempotency_key is not None))
             raise
 
-    async def _batch(self, project: ProjectView, options: BuildOptions) -> dict[str, str]:
+    async def fork(self, account: Account, source: ProjectView, target: ProjectView) -> None:
+        """Builds of `target` that take over the newest results of each package of `source`, and run nothing.
+
+        Asked again it makes no second ones, and takes up a fork that was cut short. Raises CoprError 403, 503.
+        """
+        if source.spec.private and source.namespace != target.namespace:
+            return  # the store would not let them leave the namespace
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def make(spec: dict[str, Any], name: str) -> None:
+            async with at_once:
+                try:
+                    metadata = {"name": name, "namespace": target.namespace}
+                    await self._kube.create(paths.copr("coprbuilds", target.namespace), _manifest(metadata, spec))
+                except ApiError as error:
+                    if not error.conflict:
+                        raise refused(error) from None
+
+        chroots = [chroot.name for chroot in target.spec.chroots]
+        wanted = forks.newest(self._cache.of_project(source), source.spec.name, chroots)
+        specs = [
+            forks.spec(record, self._cache.source_of(record), found, target, account.name) for record, found in wanted
+        ]
+        await asyncio.gather(*(make(spec, _fork_name(target, spec)) for spec in specs))
+
+    async def _batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
         """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400."""
         batch: dict[str, str] = {}
         for field, member, build_id in (
@@ -81,7 +108,7 @@ class Builds:
             if build_id is None:
                 continue
             try:
-                target = await self._reader.build(build_id)
+                target = await self._reader.build(build_id, viewer_of(account))
             except CoprError as error:
                 if error.status != 404:
                     raise
@@ -99,11 +126,8 @@ class Builds:
     ) -> tuple[dict[str, Any], bool]:
         """The object, and whether it is new. `shared`: another request may want the same one."""
         namespace, name = metadata["namespace"], metadata["name"]
-        manifest = {
-            "apiVersion": names.API_VERSION, "kind": "CoprBuild", "metadata": metadata, "spec": dict(spec),
-        }  # fmt: skip
         try:
-            return await self._kube.create(paths.copr("coprbuilds", namespace), manifest), True
+            return await self._kube.create(paths.copr("coprbuilds", namespace), _manifest(metadata, spec)), True
         except ApiError as error:
             if error.conflict:
                 held = await self._kube.find(paths.copr("coprbuilds", namespace, name))
@@ -193,7 +217,7 @@ class Builds:
         forbidden: list[int] = []
         for build_id in dict.fromkeys(build_ids):
             try:
-                record = await self._reader.build(build_id)
+                record = await self._reader.build(build_id, viewer_of(account))
                 await self._require_delete(account, record)
             except CoprError as error:
                 if error.status not in (403, 404):
@@ -264,6 +288,16 @@ def _metadata(project: ProjectView, name: str, options: BuildOptions) -> dict[st
     if options.package is not None:
         metadata["ownerReferences"] = [names.owned_by_package(*options.package)]
     return metadata
+
+
+def _fork_name(target: ProjectView, spec: Mapping[str, Any]) -> str:
+    """The same for the same results, so that a fork that is asked for again takes them over once."""
+    text = json.dumps([target.uid, spec["forkedFrom"], spec["chroots"]], sort_keys=True)
+    return f"{names.slug(target.spec.name)}-f{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": names.API_VERSION, "kind": "CoprBuild", "metadata": metadata, "spec": dict(spec)}
 
 
 def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -52,7 +52,10 @@ class WebhookRoutes:
         fields = Fields(await read_small(request, self._services.limits), form_error)
         key = fields.text("pagure_key", longest=256)
         fields.check()
-        project = await self._services.reader.project(query(request, "ownername"), query(request, "projectname"))
+        viewer = self._services.auth.viewer(request)
+        project = await self._services.reader.project(
+            query(request, "ownername"), query(request, "projectname"), viewer
+        )
         full_name = f"{project.spec.owner}/{project.spec.name}"
         if not rights.can_edit(account, project.spec):
             raise CoprError(
@@ -107,7 +110,9 @@ class WebhookRoutes:
 
     async def custom_dir(self, request: Request) -> Response:
         owner, dirname = str(request.path_params["owner"]), str(request.path_params["dirname"])
-        project = await self._services.reader.project(owner, dirname.partition(":")[0])
+        project = await self._services.reader.find_project(owner, dirname.partition(":")[0])
+        if project is None:
+            raise CoprError(403, "This webhook is not valid")
         await self._check_secret(project, str(request.path_params["secret"]))
         return await self._custom(request, project, dirname)
 

@@ -161,6 +161,20 @@ BUILDS: tuple[Case, ...] = (
     build("enableNet is off", enableNet=False),
     build("enableNet is a word", "spec.enableNet in body must be of type boolean", enableNet="perhaps"),
     build("background is on", background=True),
+    build("forkedFrom names a build", forkedFrom={"owner": "@copr", "projectDirname": "demo:pr:1", "id": 1}),
+    build(
+        "forkedFrom has no id", "spec.forkedFrom.id: Required value", forkedFrom={"owner": "a", "projectDirname": "b"}
+    ),
+    build(
+        "forkedFrom has a path",
+        "spec.forkedFrom.projectDirname in body should match",
+        forkedFrom={"owner": "a", "projectDirname": "../b", "id": 1},
+    ),
+    build(
+        "forkedFrom names no build",
+        "spec.forkedFrom.id in body should be greater than or equal to 1",
+        forkedFrom={"owner": "a", "projectDirname": "b", "id": 0},
+    ),
     build("afterBuild alone", afterBuild="other.build-1"),
     build("withBuild alone", withBuild="other"),
     build(

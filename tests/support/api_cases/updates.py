@@ -17,6 +17,10 @@ _FIXED: dict[str, tuple[Any, Any]] = {
     "submitter": ("alice", "bob"),
     "queueTimeout": (100, 101),
     "packageName": ("hello", "other"),
+    "forkedFrom": (
+        {"owner": "bob", "projectDirname": "demo", "id": 1},
+        {"owner": "bob", "projectDirname": "demo", "id": 2},
+    ),
 }
 """Two values of each field of a CoprBuild that need not be given. Of those with a default neither is it alone."""
 

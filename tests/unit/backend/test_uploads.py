@@ -1,5 +1,6 @@
 """Sources that users send, and builds that fetch them."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -110,8 +111,14 @@ async def test_a_namespace_has_a_limit_to_what_waits(tmp_path: Path) -> None:
     world.kube.users["alice-token"] = {"username": "alice"}
     world.kube.allowed.add(("alice", NAMESPACE))
     assert (await send(world, "alice-token", data=b"x" * 101)).status_code == 413
-    assert (await send(world, "alice-token", data=b"x" * 30)).status_code == 200
-    assert (await send(world, "alice-token")).status_code == 413
+    assert (await send(world, "alice-token", data=b"x" * 30)).status_code == 413, "it would be over the limit"
+    at_once = await asyncio.gather(*(send(world, "alice-token") for _ in range(5)))
+    assert sorted(answer.status_code for answer in at_once) == [200, 413, 413, 413, 413], "also while others are sent"
+    assert (await send(world, "alice-token", data=b"x" * 9)).status_code == 413
+    assert (await send(world, "alice-token", data=b"x" * 8)).status_code == 200
+    world.clock.now += 25 * 3600
+    await world.services.sweep()
+    assert (await send(world, "alice-token")).status_code == 200, "what has expired counts no more"
     assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
     await world.close()
 

@@ -41,6 +41,19 @@ async def test_an_rpm_step_gets_the_srpm(plan_of: PlanOf, paths: PodPaths, fake_
     assert (paths.in_dir / "srpm" / SRPM.name).read_bytes() == b"an srpm"
 
 
+async def test_a_private_projects_repositories_get_a_ticket_that_only_root_reads(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    repos = [{"id": "fedora", "baseurl": "https://f/"}, {"id": "copr_base", "baseurl": "http://b/", "private": True}]
+    plan = plan_of(srpm=SRPM, backend_url=fake_backend.url, repos=repos)
+    fetch.prepare(plan, paths)
+    await fetch.bring(plan, paths)
+    others, _, own = (paths.in_dir / "copr.repo").read_text().partition("[copr_base]")
+    assert own.endswith("username=build\npassword=9.abc\n")
+    assert "username" not in others
+    assert stat.S_IMODE((paths.in_dir / "copr.repo").stat().st_mode) == 0o600
+
+
 async def test_an_srpm_that_is_not_the_announced_one_is_the_stores_fault(
     plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
 ) -> None:

@@ -194,6 +194,21 @@ def test_monitor_takes_the_newest_build_of_each_chroot() -> None:
     assert seen[1]["chroots"][D12]["url_build_log"].endswith("/00000001-hello/builder-live.log.gz")
 
 
+def test_what_was_taken_over_is_forked() -> None:
+    entries = [
+        {"name": D12, "state": "succeeded", "startedAt": TIME, "endedAt": TIME},
+        {"name": D13, "state": "skipped"},
+    ]
+    origin = {"owner": "bob", "projectDirname": "demo", "id": 7}
+    found = record(build(8, {**SUCCEEDED, "chroots": entries}, forkedFrom=origin))
+    assert (found.state, found.finished) == ("forked", True)
+    assert found.chroots == ((D12, "forked"), (D13, "skipped"))
+    (package,) = monitor([found], "demo", set(), RESULTS, FRONTEND)
+    assert package["chroots"][D12]["status"] == 8
+    waiting = record(build(9, forkedFrom=origin))
+    assert (waiting.state, waiting.finished) == ("pending", False)
+
+
 def project(*chroots: str, owner: str = "alice", **spec: Any) -> ProjectView:
     wanted = {"owner": owner, "name": "demo", "chroots": [{"name": name} for name in chroots], **spec}
     values = {"name": "p", "namespace": "ns", "uid": "u", "generation": 1, "resource_version": "1", "created": T0}

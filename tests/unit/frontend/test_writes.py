@@ -14,6 +14,7 @@ from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.reader import Reader
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import viewer_of
 from copr_operator.kube.client import ApiError
 from tests.unit.frontend.test_cache import project, version
 from tests.unit.frontend.test_present import RESULTS, build
@@ -180,8 +181,8 @@ async def test_the_same_key_brings_the_same_builds_for_the_same_person_only() ->
 async def test_a_build_that_another_replica_made_is_found_and_then_known() -> None:
     world = World()
     world.kube.objects["x"] = build(7)
-    assert (await world.reader.build(7)).id == 7
-    assert (await world.reader.build(7)).id == 7
+    assert (await world.reader.build(7, viewer_of(ALICE))).id == 7
+    assert (await world.reader.build(7, viewer_of(ALICE))).id == 7
     assert world.kube.lists == 1
 
 
@@ -189,18 +190,18 @@ async def test_what_is_absent_is_not_asked_for_again_at_once() -> None:
     world = World()
     for _ in range(3):
         with pytest.raises(CoprError, match=r"Build 8 does not exist\."):
-            await world.reader.build(8)
+            await world.reader.build(8, viewer_of(ALICE))
     assert world.kube.lists == 1
     world.kube.objects["x"] = build(8)
     world.now += 2
-    assert (await world.reader.build(8)).id == 8
+    assert (await world.reader.build(8, viewer_of(ALICE))).id == 8
 
 
 async def test_a_build_that_is_being_deleted_is_not_found() -> None:
     world = World()
     world.kube.objects["x"] = version(build(9), 1, deletionTimestamp="2026-01-01T12:00:00Z")
     with pytest.raises(CoprError, match="does not exist"):
-        await world.reader.build(9)
+        await world.reader.build(9, viewer_of(ALICE))
 
 
 @pytest.mark.parametrize("name", ["a,spec.owner!=b", "a=b", "", "a b", "../x", "x" * 101])

@@ -23,7 +23,7 @@ from copr_operator.builder.agent.pod import (
     say,
     write_summary,
 )
-from copr_operator.builder.agent.render import render
+from copr_operator.builder.agent.render import render, repositories
 from copr_operator.builder.agent.repositories import bring_dist_git, bring_link, bring_scm
 from copr_operator.core import names
 from copr_operator.core.wire import (
@@ -61,7 +61,8 @@ def main(paths: PodPaths | None = None) -> int:
 def prepare(plan: StepPlan, paths: PodPaths) -> None:
     """Everything but the input: the FIFO, the scripts, the rendered files.
 
-    The build user reads `in`, so its files are open to all; nothing in it is secret. The FIFO is the pod's root's only.
+    The build user reads `in`, so its files are open to all; nothing is secret but the ticket that `bring` may put into
+    `copr.repo`. The FIFO is the pod's root's only.
     """
     paths.in_dir.chmod(0o755)
     for name in ("scripts", "source", "srpm"):
@@ -79,7 +80,10 @@ def prepare(plan: StepPlan, paths: PodPaths) -> None:
 
 
 async def bring(plan: StepPlan, paths: PodPaths) -> None:
-    """The source or the SRPM, checked against its announced checksum."""
+    """The source or the SRPM, checked against its announced checksum; before it what opens a private project."""
+    if any(repo.private for repo in plan.repos):
+        async with _backend(plan, paths) as backend:
+            _write(paths.in_dir / "copr.repo", repositories(plan.repos, await backend.ticket()), mode=0o600)
     if plan.step == "rpm":
         async with _backend(plan, paths) as backend:
             await _bring_srpm(plan, paths, backend)
@@ -146,9 +150,9 @@ def _brought(paths: PodPaths, target: Path, sha256: str) -> None:
     say(f"brought {target.name}, {target.stat().st_size} bytes, sha256 {sha256}")
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
     path.write_text(text)
-    path.chmod(0o644)
+    path.chmod(mode)
 
 
 def _failed(paths: PodPaths, failure: AgentError) -> int:
