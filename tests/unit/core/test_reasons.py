@@ -27,6 +27,8 @@ OF_OTHERS = frozenset({
     "DisruptionTarget", "PodFailurePolicy", "DeadlineExceeded", "StartError", "ContainerCannotRun", "ErrImagePull",
     "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError",
     "RunContainerError", "FailedCreate", "DeleteOptions", "TokenReview", "SubjectAccessReview",
+    # what object storage says, and a type's name
+    "QuotaExceeded", "ObjectStore",
     # options of ssh
     "BatchMode", "ForwardAgent", "GlobalKnownHostsFile", "IdentitiesOnly", "IdentityAgent", "IdentityFile",
     "PermitLocalCommand", "ProxyCommand", "StrictHostKeyChecking", "UserKnownHostsFile",
