@@ -17,7 +17,8 @@ import pytest
 
 from tests.support.installation import INDEX_PORT, SOURCE_PORT, SVN_PORT, Installation, InstallError, install
 from tests.support.package_index import PackageIndex, package_index
-from tests.support.scm_servers import SourceServer, SvnServer, commit, git, source_server, svn_server
+from tests.support.scm_servers import SourceServer, commit, git, source_server
+from tests.support.svn_servers import SvnServer, svn_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
