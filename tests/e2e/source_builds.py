@@ -35,8 +35,9 @@ NAMESPACE = "sources"
 CHROOT = "debian-12-x86_64"
 TIGHT_CHROOT = "tight-1-x86_64"
 """A chroot whose builds may write 256 MiB."""
-PROJECT, ROOTED_PROJECT = "hello", "rooted"
-"""Sources of the second one are made in the image of CHROOT (sourceChroot)."""
+PROJECT, ROOTED_PROJECT, PYTHON_PROJECT = "hello", "rooted", "python"
+"""Sources of the second one are made in the image of CHROOT (sourceChroot). Builds of the third one begin with macros
+for Python, from the first one's repository, as Fedora's build roots have them."""
 ENDED = ("succeeded", "failed", "canceled", "skipped")
 DATA = "Hello, copr!\n"
 
@@ -76,14 +77,22 @@ class SourceBuilds:
         tight = {"name": TIGHT_CHROOT, "image": debian["spec"]["image"], "arch": "x86_64",
                  "resources": {"storageRequest": "64Mi", "storageLimit": "256Mi"}}  # fmt: skip
         chroots = [{"name": CHROOT}, {"name": TIGHT_CHROOT}]
+        projects: dict[str, dict[str, Any]] = {
+            PROJECT: {"chroots": chroots},
+            ROOTED_PROJECT: {"chroots": chroots, "sourceChroot": CHROOT},
+            PYTHON_PROJECT: {
+                "chroots": [{"name": CHROOT, "additionalPackages": ["python-srpm-macros"]}],
+                "additionalRepos": [f"copr://alice/{PROJECT}"],
+            },
+        }
         made.apply(
             {"apiVersion": "copr-operator.dev/v1alpha1", "kind": "CoprChroot",
              "metadata": {"name": "tight", "namespace": debian["metadata"]["namespace"]}, "spec": tight},
             *(
                 {"apiVersion": "copr-operator.dev/v1alpha1", "kind": "CoprProject",
                  "metadata": {"name": name, "namespace": NAMESPACE},
-                 "spec": {"owner": "alice", "name": name, "chroots": chroots, **more}}
-                for name, more in ((PROJECT, {}), (ROOTED_PROJECT, {"sourceChroot": CHROOT}))
+                 "spec": {"owner": "alice", "name": name, **spec}}
+                for name, spec in projects.items()
             ),
         )  # fmt: skip
 

@@ -48,7 +48,7 @@ FAILURES: dict[str, tuple[str, str, str, str]] = {
     "no-dav": ("user", "fetch", "CloneFailed", "could not be exported"),
     "wrong-hash": ("user", "fetch", "LookasideMismatch", "but `sources` says"),
     "no-package": ("user", "fetch", "CloneFailed", "not found"),
-    "no-dist-git": ("user", "source", "UnknownDistGit", "known are: fedora, centos, local"),
+    "no-dist-git": ("user", "validation", "UnknownDistGit", "known are: fedora, centos, local"),
     "no-pypi": ("user", "source", "SourceFailed", "pyp2spec failed"),
     "no-version": ("user", "source", "SourceFailed", "pyp2spec failed"),
     "no-pypi-2": ("user", "source", "SourceFailed", "pyp2rpm failed"),

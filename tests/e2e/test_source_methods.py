@@ -12,6 +12,7 @@ from tests.e2e.source_builds import (
     DATA,
     NAMESPACE,
     PROJECT,
+    PYTHON_PROJECT,
     ROOTED_PROJECT,
     Servers,
     SourceBuilds,
@@ -63,15 +64,15 @@ def sources(servers: Servers, builds: SourceBuilds, scratch: Path) -> dict[str, 
         "hello-deps": custom(DEPENDENT_SCRIPT, chroot=CHROOT, builddeps=["hello-bash >= 2:1"], repos=[repository]),
         "python-stack": link(f"{servers.files}/python-stack.spec"),
         "python-hello-copr": pypi("hello-copr", "pyp2spec"),
-        "python-bonjour-copr": pypi("bonjour-copr", "pyp2rpm"),
+        "python-bonjour": pypi("bonjour", "pyp2rpm"),
     }
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "hello-rooted": {"project": ROOTED_PROJECT},
     "hello-deps": {"afterBuild": "hello-bash"},
-    "python-hello-copr": {"afterBuild": "python-stack"},
-    "python-bonjour-copr": {"afterBuild": "python-stack"},
+    "python-hello-copr": {"project": PYTHON_PROJECT, "afterBuild": "python-stack"},
+    "python-bonjour": {"project": PYTHON_PROJECT, "afterBuild": "python-stack"},
 }
 """Who waits for whose packages, and who is made in the image of a chroot."""
 
@@ -106,14 +107,14 @@ def install_with_dnf(builds: SourceBuilds, names: list[str]) -> str:
     results = "http://copr-backend.copr-operator.svc:8080/results/alice"
     repositories = "".join(
         f"[{project}]\nname={project}\nbaseurl={results}/{project}/{CHROOT}/\ngpgcheck=0\n"
-        for project in (PROJECT, ROOTED_PROJECT)
+        for project in (PROJECT, ROOTED_PROJECT, PYTHON_PROJECT)
     )
-    packages = [*names, "python3-hello-copr", "python3-bonjour-copr"]
+    packages = [*names, "python3-hello-copr", "python3-bonjour"]
     script = (
         f"mkdir -p /etc/yum.repos.d && cat > /etc/yum.repos.d/hello.repo <<'EOF'\n{repositories}EOF\n"
         f"dnf -q -y install {' '.join(packages)} > /tmp/log 2>&1 || {{ cat /tmp/log; exit 1; }}\n"
         f"cat {' '.join(f'/usr/share/{name}/hello' for name in names)}\n"
-        "cd / && python3 -c 'import bonjour_copr as one, hello_copr as two; print(one.WORDS); print(two.WORDS)'\n"
+        "cd / && python3 -c 'import bonjour as one, hello_copr as two; print(one.WORDS); print(two.WORDS)'\n"
     )
     return builds.run_pod("dnf", script)
 
@@ -126,6 +127,7 @@ def test_the_generated_build_requirements_of_a_python_package_were_installed_rou
     log = source_builds.log(status, f"{CHROOT}/{status['id']:08d}-python-hello-copr")
     asked = [line for line in log.splitlines() if line.startswith("[copr] installing: ")]
     assert asked == [
+        "[copr] installing: python-srpm-macros",
         "[copr] installing: python3-devel",
         "[copr] installing: python3-devel",
         "[copr] installing: python3dist(setuptools) >= 40.8",

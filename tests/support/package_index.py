@@ -13,8 +13,8 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-NAMES, VERSION = ("hello-copr", "bonjour-copr"), "1.0"
-"""Packages of the index; each has a Python package of its name, with an underscore."""
+NAMES, VERSION = ("hello-copr", "bonjour"), "1.0"
+"""Packages of the index; each has a Python package of its name, with an underscore for the dash."""
 _METADATA = f"""Metadata-Version: 2.1
 Name: {{name}}
 Version: {VERSION}

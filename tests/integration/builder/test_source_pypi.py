@@ -23,6 +23,16 @@ def pypi(index: PackageIndex, generator: str, **fields: Any) -> PypiSource:
     return PypiSource.model_validate({**known, "index_url": f"{index.url}/pypi", **fields})
 
 
+@pytest.mark.parametrize("generator", ["pyp2spec", "pyp2rpm"])
+def test_a_source_that_is_called_like_its_package_is_found(start: Start, index: PackageIndex, generator: str) -> None:
+    """The specs name it by %{pypi_source} without the name then."""
+    run = start(pypi(index, generator, name="bonjour")).run()
+    assert_hello(run, "python-bonjour-1.0-1.src.rpm", "python-bonjour.spec")
+    command = ["rpm", "-qpl", str(run.results / "python-bonjour-1.0-1.src.rpm")]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert listed.splitlines() == ["bonjour-1.0.tar.gz", "python-bonjour.spec"]
+
+
 def test_pyp2spec_writes_the_spec_of_the_latest_version(start: Start, index: PackageIndex) -> None:
     run = start(pypi(index, "pyp2spec")).run()
     assert_hello(run, "python-hello-copr-1.0-1.src.rpm", "python-hello-copr.spec")
