@@ -275,9 +275,10 @@ def _fill_make(servers: Servers, root: Path) -> None:
     commit(root / "rooted", {".copr/Makefile": rooted, "hello-rooted.spec": spec("hello-rooted"), "hello.txt": DATA})
     git(root / "rooted", "tag", "v1")
     commit(root / "rooted", {".copr/Makefile": "srpm:\n\tfalse\n"})
-    commit(
-        root / "private", {".copr/Makefile": MAKEFILE, "hello-private.spec": spec("hello-private"), "hello.txt": DATA}
-    )
+    # Code of the repository finds nothing of the Secret that it was cloned with.
+    blind = "srpm:\n\t! ls /copr/credentials\n\t! ls /copr/private\n\t! grep -rs s3cret /copr/in /builddir\n"
+    private = {"hello-private.spec": spec("hello-private"), "hello.txt": DATA}
+    commit(root / "private", {".copr/Makefile": MAKEFILE.replace("srpm:\n", blind), **private})
     commit(root / "two", {".copr/Makefile": "srpm:\n\ttouch $(outdir)/a-1-1.src.rpm $(outdir)/b-1-1.src.rpm\n"})
     commit(root / "bare", {"hello.spec": spec("hello")})
 

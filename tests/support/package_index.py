@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import ssl
 import tarfile
 import threading
 import zipfile
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 NAMES, VERSION = ("hello-copr", "bonjour"), "1.0"
@@ -128,10 +130,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def package_index(address: str = "127.0.0.1", port: int = 0) -> Iterator[PackageIndex]:
+def package_index(
+    address: str = "127.0.0.1", port: int = 0, certificate: tuple[Path, Path] | None = None
+) -> Iterator[PackageIndex]:
+    """`certificate`: files of a certificate and its key, for HTTPS."""
     index = PackageIndex()
     server = ThreadingHTTPServer((address, port), partial(_Handler, index))
     index.url = f"http://{address}:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        # The handshake is each connection's own: one that fails must not keep the others waiting.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        index.url = index.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

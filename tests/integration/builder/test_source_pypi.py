@@ -3,11 +3,14 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from copr_operator.core.manifests import CA_VARIABLES
 from copr_operator.core.wire import PypiSource, WrapperExit
+from tests.support.certificate import make_certificate
 from tests.support.package_index import PackageIndex, package_index
 from tests.support.source_step import RECORD, Start, assert_failed, assert_hello
 
@@ -65,6 +68,23 @@ def test_a_package_that_the_index_does_not_have_fails_with_the_tools_words(
 def test_a_source_that_is_not_what_the_index_says_is_refused(start: Start, index: PackageIndex) -> None:
     index.files["hello_copr-1.0.tar.gz"] = b"something else"
     assert_failed(start(pypi(index, "pyp2spec")).run(), WrapperExit.SOURCE_FAILED, "does not have the sha256")
+
+
+@pytest.mark.parametrize("generator", ["pyp2spec", "pyp2rpm"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_the_index_is_verified_with_the_bundle_of_the_administrator(
+    start: Start, tmp_path: Path, generator: str, trusted: bool
+) -> None:
+    certificate, key = tmp_path / "ca.crt", tmp_path / "key.pem"
+    make_certificate(key, certificate)
+    with package_index(certificate=(certificate, key)) as index:
+        container = start(pypi(index, generator))
+        container.files["/copr/ca/ca.crt"] = certificate.read_text() if trusted else ""
+        run = container.run(dict.fromkeys(CA_VARIABLES, "/copr/ca/ca.crt") if trusted else {})
+    if trusted:
+        assert_hello(run, "python-hello-copr-1.0-1.src.rpm", "python-hello-copr.spec")
+    else:
+        assert_failed(run, WrapperExit.SOURCE_FAILED, "certificate", f"{generator} failed")
 
 
 @pytest.mark.parametrize(
