@@ -82,6 +82,7 @@ def source_settings(plan: StepPlan, source: StepSource) -> dict[str, str | int |
                 "PYTHON_VERSIONS": source.python_versions,
                 "SPEC_TEMPLATE": source.template,
                 "INDEX_URL": source.index_url,
+                "COPR_OWNER": plan.owner,
             }
         case RubyGemsSource():
             return {"METHOD": "gem2rpm", "PACKAGE": source.name, "GEM_SOURCE": source.gem_source}
