@@ -49,9 +49,6 @@ def main() -> None:
 @click.option("--build-pods", default="{}", help="JSON: what is added to every build pod; see docs/install.md.")
 @click.option("--source-allow", multiple=True, help="Host, *.DOMAIN or network that sources may come from; repeatable.")
 @click.option("--source-deny", multiple=True, help="Public network that sources may not come from; repeatable.")
-@click.option(
-    "--source-ca-config-map", default=None, help="ConfigMap with ca.crt in each build namespace, for sources."
-)
 @click.option("--dist-gits", default="", help="JSON list of dist-gits: name, cloneURL, lookasideURL, namespace.")
 @click.option("--pypi-url", default="https://pypi.org/pypi", help="JSON API of the Python package index.")
 @click.option("--gem-source", default="https://rubygems.org/", help="Gem source.")
@@ -77,7 +74,6 @@ def controller(
     build_pods: str,
     source_allow: tuple[str, ...],
     source_deny: tuple[str, ...],
-    source_ca_config_map: str | None,
     dist_gits: str,
     pypi_url: str,
     gem_source: str,
@@ -124,7 +120,6 @@ def controller(
             gem_source=gem_source,
             egress_allow=source_allow,
             egress_deny=source_deny,
-            ca_config_map=source_ca_config_map,
         ),
     )
     settings = ControllerSettings(

@@ -168,8 +168,8 @@ def subject_namespaces(objects: Objects) -> set[str | None]:
     }
 
 
-def monitor(kind: str) -> Find:
-    return lambda o: o.find(kind, "copr-operator")
+def monitor(kind: str, component: str) -> Find:
+    return lambda o: o.find(kind, f"copr-operator-{component}")
 
 
 def smoke(objects: Objects) -> list[str]:
@@ -244,6 +244,12 @@ CASES: tuple[Case, ...] = (
     case("backend.tls.caConfigMap", "ca", controller("BACKEND_CA_CONFIG_MAP")),
     case("frontend.enabled", False, lambda o: "copr-frontend" in o.names("Service")),
     case("frontend.replicas", 1, kind_exists("PodDisruptionBudget", "copr-operator-frontend"), False),
+    case("frontend.tls.secretName", "t", lambda o: o.settings("frontend")["COPR_FRONTEND_FRONTEND_URL"],
+         "https://copr-frontend.copr-operator.svc:8080"),
+    case("frontend.tls.secretName", "t", lambda o: by_name("tls")(o.pod("frontend")["volumes"]),
+         {"name": "tls", "secret": {"secretName": "t"}}),
+    case("frontend.tls.secretName", "t", lambda o: o.container("frontend")["livenessProbe"]["httpGet"].get("scheme"),
+         "HTTPS"),
     case("frontend.url", "https://f.example", lambda o: o.settings("frontend")["COPR_FRONTEND_FRONTEND_URL"]),
     case("buildPods.sourceCPURequest", "9m", controller("SOURCE_CPU_REQUEST")),
     case("buildPods.nodeSelector", {"a": "b"}, build_pods("nodeSelector")),
@@ -257,9 +263,9 @@ CASES: tuple[Case, ...] = (
     case("buildPods.env", {"http_proxy": "own"}, build_pods("env"),
          {"http_proxy": "own", "HTTP_PROXY": "http://p:1", "no_proxy": "localhost,127.0.0.1,.svc,.cluster.local",
           "NO_PROXY": "localhost,127.0.0.1,.svc,.cluster.local"}, proxy__http="http://p:1"),
+    case("buildPods.caConfigMap", "ca", build_pods("caConfigMap")),
     case("sources.allow", ["10.0.0.0/8", "a.example"], controller("SOURCE_ALLOW"), "10.0.0.0/8 a.example"),
     case("sources.deny", ["192.0.2.0/24"], controller("SOURCE_DENY"), "192.0.2.0/24"),
-    case("sources.caConfigMap", "ca", controller("SOURCE_CA_CONFIG_MAP")),
     case("sources.distGits", [DIST_GIT], lambda o: json.loads(o.settings("controller")["COPR_CONTROLLER_DIST_GITS"])),
     case("sources.distGits", [DIST_GIT], lambda o: json.loads(o.settings("frontend")["COPR_FRONTEND_DIST_GITS"])),
     case("sources.pypiURL", "https://p.example/pypi", controller("PYPI_URL")),
@@ -276,15 +282,20 @@ CASES: tuple[Case, ...] = (
     case("podDisruptionBudget.enabled", False, kind_exists("PodDisruptionBudget", "copr-operator-frontend")),
     *(
         Case(f"metrics.{name}.{value}", given, find, shows, {f"metrics.{name}.enabled": True})
-        for name, kind, endpoints in (
-            ("serviceMonitor", "ServiceMonitor", "endpoints"), ("podMonitor", "PodMonitor", "podMetricsEndpoints")
+        for name, kind, component, endpoints in (
+            ("serviceMonitor", "ServiceMonitor", "backend", "endpoints"),
+            ("serviceMonitor", "ServiceMonitor", "frontend", "endpoints"),
+            ("podMonitor", "PodMonitor", "controller", "podMetricsEndpoints"),
         )
         for value, given, find, shows in (
-            ("enabled", True, kind_exists(kind, "copr-operator"), True),
-            ("labels", {"a": "b"}, part(monitor(kind), "metadata", "labels", "a"), "b"),
-            ("interval", "9s", part(monitor(kind), "spec", endpoints, 0, "interval"), "9s"),
+            ("enabled", True, kind_exists(kind, f"copr-operator-{component}"), True),
+            ("labels", {"a": "b"}, part(monitor(kind, component), "metadata", "labels", "a"), "b"),
+            ("interval", "9s", part(monitor(kind, component), "spec", endpoints, 0, "interval"), "9s"),
         )
     ),
+    Case("metrics.serviceMonitor.caConfigMap", "ca",
+         part(monitor("ServiceMonitor", "backend"), "spec", "endpoints", 0, "tlsConfig", "ca", "configMap", "name"),
+         "ca", {"metrics.serviceMonitor.enabled": True, "backend.tls.secretName": "t"}),
     case("uninstall.drain", False, kind_exists("Job", "copr-operator-drain")),
     case("uninstall.patienceSeconds", 9, part(drain, "activeDeadlineSeconds"), 318),
     case("test.chroot", "c", follows(smoke, "--chroot")),

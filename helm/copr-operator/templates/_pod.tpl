@@ -13,6 +13,28 @@ annotations:
   {{- end }}
 {{- end -}}
 
+{{- /* Certificate and key of a component that speaks HTTPS: root, component. As settings, volume and mount. */ -}}
+{{- define "copr-operator.tlsSettings" -}}
+{{- if (index .root.Values .component).tls.secretName }}
+COPR_{{ upper .component }}_TLS_CERT: /etc/copr-tls/tls.crt
+COPR_{{ upper .component }}_TLS_KEY: /etc/copr-tls/tls.key
+{{- end }}
+{{- end -}}
+{{- define "copr-operator.tlsVolume" -}}
+{{- with (index .root.Values .component).tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- end -}}
+{{- define "copr-operator.tlsMount" -}}
+{{- if (index .root.Values .component).tls.secretName }}
+- name: tls
+  mountPath: /etc/copr-tls
+  readOnly: true
+{{- end }}
+{{- end -}}
+
 {{- /* What all components' pods have in common: root, component, grace, fsGroup (bool). */ -}}
 {{- define "copr-operator.podCommon" -}}
 {{- $values := index .root.Values .component -}}
@@ -47,6 +69,7 @@ topologySpreadConstraints:
 {{- /* A container of a component, without its ports, volumeMounts and lifecycle: root, component, ready (period). */ -}}
 {{- define "copr-operator.container" -}}
 {{- $values := index .root.Values .component -}}
+{{- $scheme := ternary "HTTPS" "" (and (hasKey $values "tls") (ne (dig "tls" "secretName" "" $values) "")) -}}
 name: {{ .component }}
 image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -69,7 +92,7 @@ livenessProbe:
   httpGet:
     path: /healthz
     port: http
-    {{- with .scheme }}
+    {{- with $scheme }}
     scheme: {{ . }}
     {{- end }}
   initialDelaySeconds: 10
@@ -79,7 +102,7 @@ readinessProbe:
   httpGet:
     path: /readyz
     port: http
-    {{- with .scheme }}
+    {{- with $scheme }}
     scheme: {{ . }}
     {{- end }}
   periodSeconds: {{ .ready }}

@@ -161,6 +161,8 @@ class RepoConfig(WireModel):
     id: str
     baseurl: str
     priority: int | None = None
+    ca_file: str | None = None
+    """CA bundle that verifies its server; None: the one of all others."""
 
 
 class StepLimits(WireModel):

@@ -172,4 +172,6 @@ def _repository(repo: RepoConfig) -> str:
     }
     if repo.priority is not None:
         options["priority"] = repo.priority
+    if repo.ca_file is not None:
+        options["sslcacert"] = repo.ca_file
     return f"[{repo_id}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())
