@@ -15,7 +15,7 @@ from tests.support.chart import render
 from tests.support.installation import REPOSITORY
 
 NAMESPACE = "chart-restricted"
-FOREIGN = frozenset({"HTTPRoute", "ServiceMonitor", "PodMonitor"})
+FOREIGN = frozenset({"HTTPRoute", "ServiceMonitor", "PodMonitor", "SecurityContextConstraints"})
 """Kinds of other projects, whose definitions this API server does not have."""
 APART = frozenset({
     "fullnameOverride", "nameOverride", "crds.enabled", "rbac.create", "frontend.enabled", "uninstall.drain",

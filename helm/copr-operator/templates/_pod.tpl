@@ -43,14 +43,7 @@ enableServiceLinks: false
 serviceAccountName: {{ include "copr-operator.serviceAccount" . }}
 terminationGracePeriodSeconds: {{ .grace }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  {{- if .fsGroup }}
-  fsGroup: 65532
-  {{- end }}
-  seccompProfile:
-    type: RuntimeDefault
+  {{- include "copr-operator.user" . | nindent 2 }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -110,6 +103,20 @@ readinessProbe:
 resources:
   {{- toYaml $values.resources | nindent 2 }}
 {{ include "copr-operator.restricted" . }}
+{{- end -}}
+
+{{- /* Who the operator's pods run as: root, fsGroup (bool). OpenShift chooses users and groups itself. */ -}}
+{{- define "copr-operator.user" -}}
+runAsNonRoot: true
+{{- if not .root.Values.openshift.enabled }}
+runAsUser: 65532
+runAsGroup: 65532
+{{- if .fsGroup }}
+fsGroup: 65532
+{{- end }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
 {{- end -}}
 
 {{- define "copr-operator.restricted" -}}
