@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate lock bench bench-quick faults cluster down kubeconfig urls
+.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate release-schema lock bench bench-quick faults cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,6 +86,9 @@ lint: setup ## ruff, mypy, import-linter, generated files
 generate: setup ## Write the CRDs, the chart's schema and the tables of the docs from the models
 	@$(PYTHON) -m copr_operator.api.crd crds
 	@$(PYTHON) -m tests.support.reference
+
+release-schema: setup ## At a release: its CRDs become those that later ones must not narrow
+	@$(PYTHON) -m tests.support.schema_changes
 
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 lock: | $(UV) ## Renew the lock files: the developers', what of it the operator image has, the source image's

@@ -28,7 +28,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--namespace", required=True, help="The installation's own namespace (CoprChroots, Lease, id counter).")
-@click.option("--watch", "watched", multiple=True, help="Namespace to look after; repeatable. None: all namespaces.")
+@click.option("--watch", multiple=True, help="Namespace to look after; repeatable. None: all namespaces.")
 @click.option("--operator-image", required=True, help="Image of the trusted containers in build pods.")
 @click.option("--source-image", required=True, help="Image in which SRPMs are made.")
 @click.option("--backend-url", required=True, help="Backend as build pods reach it.")
@@ -49,9 +49,6 @@ def main() -> None:
 @click.option("--build-pods", default="{}", help="JSON: what is added to every build pod; see docs/install.md.")
 @click.option("--source-allow", multiple=True, help="Host, *.DOMAIN or network that sources may come from; repeatable.")
 @click.option("--source-deny", multiple=True, help="Public network that sources may not come from; repeatable.")
-@click.option(
-    "--source-ca-config-map", default=None, help="ConfigMap with ca.crt in each build namespace, for sources."
-)
 @click.option("--dist-gits", default="", help="JSON list of dist-gits: name, cloneURL, lookasideURL, namespace.")
 @click.option("--pypi-url", default="https://pypi.org/pypi", help="JSON API of the Python package index.")
 @click.option("--gem-source", default="https://rubygems.org/", help="Gem source.")
@@ -63,7 +60,7 @@ def main() -> None:
 @_LOG_OPTIONS[1]
 def controller(
     namespace: str,
-    watched: tuple[str, ...],
+    watch: tuple[str, ...],
     operator_image: str,
     source_image: str,
     backend_url: str,
@@ -77,7 +74,6 @@ def controller(
     build_pods: str,
     source_allow: tuple[str, ...],
     source_deny: tuple[str, ...],
-    source_ca_config_map: str | None,
     dist_gits: str,
     pypi_url: str,
     gem_source: str,
@@ -124,12 +120,11 @@ def controller(
             gem_source=gem_source,
             egress_allow=source_allow,
             egress_deny=source_deny,
-            ca_config_map=source_ca_config_map,
         ),
     )
     settings = ControllerSettings(
         operator=operator,
-        namespaces=watched,
+        namespaces=watch,
         kubeconfig=kubeconfig,
         backend_control_url=backend_control_url,
         backend_token_file=backend_token_file,

@@ -168,8 +168,8 @@ def subject_namespaces(objects: Objects) -> set[str | None]:
     }
 
 
-def monitor(kind: str) -> Find:
-    return lambda o: o.find(kind, "copr-operator")
+def monitor(kind: str, component: str) -> Find:
+    return lambda o: o.find(kind, f"copr-operator-{component}")
 
 
 def smoke(objects: Objects) -> list[str]:
@@ -217,6 +217,10 @@ CASES: tuple[Case, ...] = (
     case("crds.keep", False, lambda o: "annotations" in metadata("CustomResourceDefinition", BUILDS)(o)),
     case("rbac.create", False, lambda o: o.names("ClusterRoleBinding"), {"copr-operator-drain"}),
     case("rbac.aggregate", False, kind_exists("ClusterRole", "copr-operator-view")),
+    case("openshift.enabled", True, kind_exists("SecurityContextConstraints", "copr-build-pods"), True),
+    case("openshift.enabled", True,
+         lambda o: [{"runAsUser", "fsGroup"} & set(spec["securityContext"]) for spec in o.pod_specs().values()],
+         [set()] * 5, chroots=[CHROOT]),
     case("proxy.http", "http://p:1", lambda o: o.build_pods()["env"]["http_proxy"]),
     case("proxy.https", "http://p:1", lambda o: o.build_pods()["env"]["HTTPS_PROXY"]),
     case("proxy.noProxy", "a.example", lambda o: o.build_pods()["env"]["no_proxy"],
@@ -231,6 +235,11 @@ CASES: tuple[Case, ...] = (
     *service_cases("frontend", "COPR_FRONTEND_FRONTEND_URL", "frontend"),
     case("backend.resultsURL", "https://r.example", controller("RESULTS_URL")),
     case("backend.settings", {"maxFileBytes": 4294967296}, lambda o: o.settings("backend")[MAX_FILE], "4294967296"),
+    case("backend.objectStorage.url", "s3://b/p", lambda o: o.settings("backend").get("COPR_BACKEND_OBJECTS_URL")),
+    case("backend.objectStorage.secretName", "s3", lambda o: o.container("backend")["envFrom"][1:],
+         [{"secretRef": {"name": "s3"}}]),
+    case("backend.persistence.enabled", False, lambda o: by_name("results")(o.pod("backend")["volumes"]),
+         {"name": "results", "emptyDir": {}}, backend__objectStorage__url="s3://b/p"),
     case("backend.persistence.size", "1Ti", claim("spec", "resources", "requests", "storage")),
     case("backend.persistence.storageClass", "", claim("spec", "storageClassName")),
     case("backend.persistence.volumeName", "v", claim("spec", "volumeName")),
@@ -244,6 +253,12 @@ CASES: tuple[Case, ...] = (
     case("backend.tls.caConfigMap", "ca", controller("BACKEND_CA_CONFIG_MAP")),
     case("frontend.enabled", False, lambda o: "copr-frontend" in o.names("Service")),
     case("frontend.replicas", 1, kind_exists("PodDisruptionBudget", "copr-operator-frontend"), False),
+    case("frontend.tls.secretName", "t", lambda o: o.settings("frontend")["COPR_FRONTEND_FRONTEND_URL"],
+         "https://copr-frontend.copr-operator.svc:8080"),
+    case("frontend.tls.secretName", "t", lambda o: by_name("tls")(o.pod("frontend")["volumes"]),
+         {"name": "tls", "secret": {"secretName": "t"}}),
+    case("frontend.tls.secretName", "t", lambda o: o.container("frontend")["livenessProbe"]["httpGet"].get("scheme"),
+         "HTTPS"),
     case("frontend.url", "https://f.example", lambda o: o.settings("frontend")["COPR_FRONTEND_FRONTEND_URL"]),
     case("buildPods.sourceCPURequest", "9m", controller("SOURCE_CPU_REQUEST")),
     case("buildPods.nodeSelector", {"a": "b"}, build_pods("nodeSelector")),
@@ -257,9 +272,10 @@ CASES: tuple[Case, ...] = (
     case("buildPods.env", {"http_proxy": "own"}, build_pods("env"),
          {"http_proxy": "own", "HTTP_PROXY": "http://p:1", "no_proxy": "localhost,127.0.0.1,.svc,.cluster.local",
           "NO_PROXY": "localhost,127.0.0.1,.svc,.cluster.local"}, proxy__http="http://p:1"),
+    case("buildPods.queueName", "q", build_pods("queueName")),
+    case("buildPods.caConfigMap", "ca", build_pods("caConfigMap")),
     case("sources.allow", ["10.0.0.0/8", "a.example"], controller("SOURCE_ALLOW"), "10.0.0.0/8 a.example"),
     case("sources.deny", ["192.0.2.0/24"], controller("SOURCE_DENY"), "192.0.2.0/24"),
-    case("sources.caConfigMap", "ca", controller("SOURCE_CA_CONFIG_MAP")),
     case("sources.distGits", [DIST_GIT], lambda o: json.loads(o.settings("controller")["COPR_CONTROLLER_DIST_GITS"])),
     case("sources.distGits", [DIST_GIT], lambda o: json.loads(o.settings("frontend")["COPR_FRONTEND_DIST_GITS"])),
     case("sources.pypiURL", "https://p.example/pypi", controller("PYPI_URL")),
@@ -276,15 +292,20 @@ CASES: tuple[Case, ...] = (
     case("podDisruptionBudget.enabled", False, kind_exists("PodDisruptionBudget", "copr-operator-frontend")),
     *(
         Case(f"metrics.{name}.{value}", given, find, shows, {f"metrics.{name}.enabled": True})
-        for name, kind, endpoints in (
-            ("serviceMonitor", "ServiceMonitor", "endpoints"), ("podMonitor", "PodMonitor", "podMetricsEndpoints")
+        for name, kind, component, endpoints in (
+            ("serviceMonitor", "ServiceMonitor", "backend", "endpoints"),
+            ("serviceMonitor", "ServiceMonitor", "frontend", "endpoints"),
+            ("podMonitor", "PodMonitor", "controller", "podMetricsEndpoints"),
         )
         for value, given, find, shows in (
-            ("enabled", True, kind_exists(kind, "copr-operator"), True),
-            ("labels", {"a": "b"}, part(monitor(kind), "metadata", "labels", "a"), "b"),
-            ("interval", "9s", part(monitor(kind), "spec", endpoints, 0, "interval"), "9s"),
+            ("enabled", True, kind_exists(kind, f"copr-operator-{component}"), True),
+            ("labels", {"a": "b"}, part(monitor(kind, component), "metadata", "labels", "a"), "b"),
+            ("interval", "9s", part(monitor(kind, component), "spec", endpoints, 0, "interval"), "9s"),
         )
     ),
+    Case("metrics.serviceMonitor.caConfigMap", "ca",
+         part(monitor("ServiceMonitor", "backend"), "spec", "endpoints", 0, "tlsConfig", "ca", "configMap", "name"),
+         "ca", {"metrics.serviceMonitor.enabled": True, "backend.tls.secretName": "t"}),
     case("uninstall.drain", False, kind_exists("Job", "copr-operator-drain")),
     case("uninstall.patienceSeconds", 9, part(drain, "activeDeadlineSeconds"), 318),
     case("test.chroot", "c", follows(smoke, "--chroot")),
@@ -294,3 +315,17 @@ CASES: tuple[Case, ...] = (
     case("extraObjects", ["apiVersion: v1\nkind: Secret\nmetadata: {name: '{{ .Release.Name }}'}"],
          lambda o: o.names("Secret"), {"copr-operator"}),
 )  # fmt: skip
+
+APART = frozenset({
+    "fullnameOverride", "nameOverride", "crds.enabled", "rbac.create", "frontend.enabled", "uninstall.drain",
+    "backend.persistence.existingClaim", "backend.persistence.enabled", "podDisruptionBudget.enabled", "frontend.replicas", "watchNamespaces",
+    "controller.serviceAccount.create", "backend.serviceAccount.create", "frontend.serviceAccount.create",
+    "backend.service.nodePort", "frontend.service.nodePort", "extraObjects", "test.namespace", "demo.namespace",
+})  # fmt: skip
+"""Values that make less, or need what only another value gives."""
+
+
+def everything(namespace: str) -> dict[str, Any]:
+    """Values that make the most objects and fields in one rendering. `namespace`: of the demo project."""
+    together = {case.path: case.value for case in CASES if case.path not in APART}
+    return {**together, "demo.enabled": True, "demo.namespace": namespace, "demo.name": "demo"}

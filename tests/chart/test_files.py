@@ -1,5 +1,6 @@
-"""The chart's files agree with what they are made from, and with manifests/base."""
+"""The chart's files agree with what they are made from, and with manifests/."""
 
+import base64
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import yaml
 
 from copr_operator import __version__
 from copr_operator.api.crd import KINDS, definition
+from copr_operator.core.manifests import BUILD_CAPABILITIES
 from tests.chart.objects import rendered
 from tests.cluster import api as clusters
 from tests.support import chart_values
@@ -29,9 +31,15 @@ def test_every_value_says_what_it_is() -> None:
         chart_values.values("a:\n  # A plain comment.\n  b: 1\n")
 
 
-def test_helm_lint_has_nothing_to_say_but_that_there_is_no_icon() -> None:
+def test_helm_lint_has_nothing_to_say() -> None:
     said = helm("lint", str(CHART), "--strict")
-    assert re.findall(r"^\[.*", said, re.MULTILINE) == ["[INFO] Chart.yaml: icon is recommended"]
+    assert "1 chart(s) linted, 0 chart(s) failed" in said
+    assert re.findall(r"^\[.*", said, re.MULTILINE) == []
+
+
+def test_the_icon_is_the_picture_beside_it() -> None:
+    kind, _, data = yaml.safe_load((CHART / "Chart.yaml").read_text())["icon"].partition(",")
+    assert (kind, base64.b64decode(data)) == ("data:image/svg+xml;base64", (CHART / "icon.svg").read_bytes())
 
 
 def test_the_chart_has_the_version_of_the_operator_and_names_every_kind() -> None:
@@ -51,14 +59,14 @@ def test_the_crds_are_those_of_the_models_and_stay_when_the_release_goes() -> No
         assert crd == definition(kind)
 
 
-def kustomized() -> list[dict[str, Any]]:
-    command = [str(clusters.tool("kubectl")), "kustomize", str(REPOSITORY / "manifests/base")]
+def kustomized(overlay: str) -> list[dict[str, Any]]:
+    command = [str(clusters.tool("kubectl")), "kustomize", str(REPOSITORY / "manifests/overlays" / overlay)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
 
 
-def comparable(objects: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    """The objects without the differences that are meant; see test_the_default_is_what_kustomize_makes."""
+def comparable(objects: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The objects without the differences that are meant; see test_the_chart_makes_what_kustomize_makes."""
     hashed = {
         one["metadata"]["name"]: re.sub(r"-[a-z0-9]{10}$", "", one["metadata"]["name"])
         for one in objects
@@ -66,9 +74,11 @@ def comparable(objects: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, str],
     }
     for one in objects:
         metadata = one["metadata"]
-        metadata.pop("labels", None)
+        aggregated = {key: value for key, value in metadata.pop("labels", {}).items() if key.startswith("rbac.")}
         metadata.pop("annotations", None)
-        if one["kind"] == "Namespace" or one["metadata"]["name"].endswith(("-drain", "-view", "-edit")):
+        if aggregated:
+            metadata["labels"] = aggregated
+        if one["kind"] == "Namespace" or metadata["name"].endswith(("-drain", "-test")):
             continue
         if one["kind"] == "ConfigMap":
             metadata["name"] = hashed[metadata["name"]]
@@ -81,7 +91,7 @@ def comparable(objects: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, str],
             container.pop("imagePullPolicy", None)
             (source,) = container["envFrom"]
             source["configMapRef"]["name"] = hashed[source["configMapRef"]["name"]]
-        yield (one["kind"], metadata["name"]), one
+        yield (one["kind"], metadata.get("namespace", ""), metadata["name"]), one
 
 
 DEFAULTS = {
@@ -92,15 +102,32 @@ DEFAULTS = {
 """Settings that the chart says although they are the default."""
 
 
-def test_the_default_is_what_kustomize_makes() -> None:
+OVERLAYS: dict[str, dict[str, Any]] = {
+    "cluster-wide": {},
+    "namespaced": {"watchNamespaces": ["copr-builds"]},
+    "openshift": {"openshift.enabled": True},
+}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_chart_makes_what_kustomize_makes(overlay: str) -> None:
     """But for: the Namespace (helm's --create-namespace), labels and annotations of the objects (helm's own, no hash in
-    a ConfigMap's name but its checksum on the pod), what is the default anyway, the roles that are added to Kubernetes'
-    own, and the drain before an uninstall."""
-    chart = dict(comparable(rendered().all))
-    base = dict(comparable(kustomized()))
-    assert chart.keys() == base.keys()
-    for key, one in base.items():
+    a ConfigMap's name but its checksum on the pod), what is the default anyway, and the hooks (drain, test)."""
+    chart = dict(comparable(rendered(OVERLAYS[overlay]).all))
+    manifests = dict(comparable(kustomized(overlay)))
+    assert chart.keys() == manifests.keys()
+    for key, one in manifests.items():
         assert chart[key] == one, key
+
+
+def test_every_overlay_for_users_is_one_of_the_charts_ways() -> None:
+    overlays = {path.name for path in (REPOSITORY / "manifests/overlays").iterdir()}
+    assert overlays - {"local"} == set(OVERLAYS)
+
+
+def test_openshift_allows_build_pods_the_capabilities_that_they_have_and_no_others() -> None:
+    scc = rendered({"openshift.enabled": True}).find("SecurityContextConstraints", "copr-build-pods")
+    assert tuple(scc["allowedCapabilities"]) == BUILD_CAPABILITIES
 
 
 def test_the_checksum_on_the_pods_follows_the_settings_so_that_a_change_restarts_them() -> None:
@@ -128,6 +155,8 @@ def rules(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
 
 def test_with_namespaces_the_cluster_gives_no_more_than_what_no_role_can() -> None:
     assert rules(rendered({"watchNamespaces": ["a"]}).all) == {
+        ("copr-operator.dev", "coprbuilds", "get"),
+        ("copr-operator.dev", "coprprojects", "get"),
         ("copr-operator.dev", "coprbuilds", "patch"),
         ("copr-operator.dev", "coprprojects", "patch"),
         ("copr-operator.dev", "coprbuilds/finalizers", "update"),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from tests.cluster import network
 from tests.cluster.credentials import Credentials
 from tests.cluster.layout import CONTROL_PLANE, NODE, Layout, State
@@ -45,6 +47,24 @@ class Context:
     def server(self) -> str:
         """The API server's URL."""
         return f"https://{self.server_address}:{self.state.ports['apiserver']}"
+
+
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
+"""What ServiceAccounts of ours ask for is written down: tests compare it with the rights that they have."""
+
+
+def write_configuration(context: Context) -> None:
+    """Write the files that the parts read."""
+    context.layout.audit_policy.write_text(yaml.safe_dump(AUDIT_POLICY))
 
 
 def parts(context: Context) -> list[Part]:
@@ -92,7 +112,9 @@ def _apiserver(context: Context) -> Part:
         *(f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}", f"--client-ca-file={made.ca}"),
         f"--token-auth-file={made.token_file}",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",  # in addition to the defaults, PodSecurity and ResourceQuota
+        # In addition to the defaults, PodSecurity and ResourceQuota. The second one is on in OpenShift.
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
+        *(f"--audit-policy-file={layout.audit_policy}", f"--audit-log-path={layout.audit_log}"),
         f"--service-account-issuer=https://kubernetes.default.svc.{network.CLUSTER_DOMAIN}",
         *(f"--service-account-key-file={public}", f"--service-account-signing-key-file={private}"),
         *(f"--kubelet-client-certificate={client_certificate}", f"--kubelet-client-key={client_key}"),

@@ -72,6 +72,16 @@ class Layout:
         return self.home / "logs"
 
     @property
+    def audit_policy(self) -> Path:
+        """What the API server writes into `audit_log`."""
+        return self.conf / "audit-policy.yaml"
+
+    @property
+    def audit_log(self) -> Path:
+        """Requests of ServiceAccounts, an event of audit.k8s.io a line."""
+        return self.logs / "audit.log"
+
+    @property
     def pids(self) -> Path:
         """One record per running part."""
         return self.run / "pids"

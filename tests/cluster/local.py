@@ -93,6 +93,7 @@ def _start(layout: Layout) -> Context:
     state = State(node_address=address, ports=network.choose_ports(layout.profile))
     context = Context(layout=layout, state=state, programs=toolbox.build_all(layout.profile))
     addresses = sorted({network.LOOPBACK, address, network.KUBERNETES_SERVICE})
+    control_plane.write_configuration(context)
     credentials.generate(layout, server=context.server, addresses=addresses)
     if is_node:
         layout.owner_file.write_text(str(layout.home))

@@ -24,7 +24,7 @@ TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"
 OWNED = frozenset(
     {
         "root", "host", "port", "tls_cert", "tls_key", "controller", "audience", "scratch", "spool", "frontend_url",
-        "frontend_ca_file",
+        "frontend_ca_file", "objects_url",
     }
 )  # fmt: skip
 """Settings of backend and frontend that the chart decides itself."""

@@ -59,8 +59,13 @@ annotations:
 {{- default (printf "%s-%s" (include "copr-operator.fullname" .root) .component) $account.name -}}
 {{- end -}}
 
+{{- /* How pods reach a component by its Service: root, component. */ -}}
+{{- define "copr-operator.serviceURL" -}}
+{{- $values := index .root.Values .component -}}
+{{ ternary "https" "http" (ne $values.tls.secretName "") }}://{{ $values.service.name }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port | int }}
+{{- end -}}
 {{- define "copr-operator.backendURL" -}}
-{{ ternary "https" "http" (ne .Values.backend.tls.secretName "") }}://{{ .Values.backend.service.name }}.{{ .Release.Namespace }}.svc:{{ .Values.backend.service.port | int }}
+{{ include "copr-operator.serviceURL" (dict "root" . "component" "backend") }}
 {{- end -}}
 
 {{- /* How people reach a component: root, component, given. By what is exposed, else by the Service. */ -}}
@@ -72,10 +77,8 @@ annotations:
 {{ ternary "https" "http" (ne $values.ingress.tlsSecretName "") }}://{{ $values.ingress.host }}
 {{- else if and $values.httpRoute.enabled $values.httpRoute.hostnames -}}
 https://{{ first $values.httpRoute.hostnames }}
-{{- else if eq .component "backend" -}}
-{{ include "copr-operator.backendURL" .root }}
 {{- else -}}
-http://{{ $values.service.name }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port | int }}
+{{ include "copr-operator.serviceURL" . }}
 {{- end -}}
 {{- end -}}
 {{- define "copr-operator.resultsURL" -}}

@@ -4,11 +4,7 @@ restartPolicy: Never
 enableServiceLinks: false
 serviceAccountName: {{ .account }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  seccompProfile:
-    type: RuntimeDefault
+  {{- include "copr-operator.user" . | nindent 2 }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}

@@ -13,6 +13,28 @@ annotations:
   {{- end }}
 {{- end -}}
 
+{{- /* Certificate and key of a component that speaks HTTPS: root, component. As settings, volume and mount. */ -}}
+{{- define "copr-operator.tlsSettings" -}}
+{{- if (index .root.Values .component).tls.secretName }}
+COPR_{{ upper .component }}_TLS_CERT: /etc/copr-tls/tls.crt
+COPR_{{ upper .component }}_TLS_KEY: /etc/copr-tls/tls.key
+{{- end }}
+{{- end -}}
+{{- define "copr-operator.tlsVolume" -}}
+{{- with (index .root.Values .component).tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- end -}}
+{{- define "copr-operator.tlsMount" -}}
+{{- if (index .root.Values .component).tls.secretName }}
+- name: tls
+  mountPath: /etc/copr-tls
+  readOnly: true
+{{- end }}
+{{- end -}}
+
 {{- /* What all components' pods have in common: root, component, grace, fsGroup (bool). */ -}}
 {{- define "copr-operator.podCommon" -}}
 {{- $values := index .root.Values .component -}}
@@ -21,14 +43,7 @@ enableServiceLinks: false
 serviceAccountName: {{ include "copr-operator.serviceAccount" . }}
 terminationGracePeriodSeconds: {{ .grace }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  {{- if .fsGroup }}
-  fsGroup: 65532
-  {{- end }}
-  seccompProfile:
-    type: RuntimeDefault
+  {{- include "copr-operator.user" . | nindent 2 }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -47,6 +62,7 @@ topologySpreadConstraints:
 {{- /* A container of a component, without its ports, volumeMounts and lifecycle: root, component, ready (period). */ -}}
 {{- define "copr-operator.container" -}}
 {{- $values := index .root.Values .component -}}
+{{- $scheme := ternary "HTTPS" "" (and (hasKey $values "tls") (ne (dig "tls" "secretName" "" $values) "")) -}}
 name: {{ .component }}
 image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -58,6 +74,10 @@ args:
 envFrom:
   - configMapRef:
       name: {{ include "copr-operator.fullname" .root }}-{{ .component }}-settings
+  {{- with .secretEnv }}
+  - secretRef:
+      name: {{ . }}
+  {{- end }}
 {{- with $values.extraEnv }}
 env:
   {{- toYaml . | nindent 2 }}
@@ -69,7 +89,7 @@ livenessProbe:
   httpGet:
     path: /healthz
     port: http
-    {{- with .scheme }}
+    {{- with $scheme }}
     scheme: {{ . }}
     {{- end }}
   initialDelaySeconds: 10
@@ -79,7 +99,7 @@ readinessProbe:
   httpGet:
     path: /readyz
     port: http
-    {{- with .scheme }}
+    {{- with $scheme }}
     scheme: {{ . }}
     {{- end }}
   periodSeconds: {{ .ready }}
@@ -87,6 +107,20 @@ readinessProbe:
 resources:
   {{- toYaml $values.resources | nindent 2 }}
 {{ include "copr-operator.restricted" . }}
+{{- end -}}
+
+{{- /* Who the operator's pods run as: root, fsGroup (bool). OpenShift chooses users and groups itself. */ -}}
+{{- define "copr-operator.user" -}}
+runAsNonRoot: true
+{{- if not .root.Values.openshift.enabled }}
+runAsUser: 65532
+runAsGroup: 65532
+{{- if .fsGroup }}
+fsGroup: 65532
+{{- end }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
 {{- end -}}
 
 {{- define "copr-operator.restricted" -}}

@@ -28,8 +28,9 @@ subjects:
 {{ end -}}
 
 {{- /*
-A component's rights: root, component, here (rules in the release's namespace), builds (rules where builds are), cluster
-(rules that no Role can give). Cluster-wide, the ClusterRole has the last two.
+A component's rights: root, component, here (rules in the release's namespace), builds (rules where builds are), watch
+(rules in the release's namespace when no builds are there), cluster (rules that no Role can give). Cluster-wide, the
+ClusterRole has those of builds and cluster.
 */ -}}
 {{- define "copr-operator.rights" -}}
 {{- $root := .root -}}
@@ -48,9 +49,11 @@ metadata:
 {{- with .here }}{{ $local = append $local . }}{{ end -}}
 {{- if $root.Values.watchNamespaces -}}
 {{- with .cluster }}{{ include "copr-operator.role" (merge (dict "rules" .) $role) }}{{ end -}}
-{{- /* kopf watches the installation's own namespace too: the chroots are there. */ -}}
-{{- range append $root.Values.watchNamespaces $root.Release.Namespace | uniq -}}
+{{- range $root.Values.watchNamespaces -}}
 {{ include "copr-operator.role" (merge (dict "rules" $.builds "namespace" . "name" (printf "%s-builds" $name)) $role) }}
+{{- end -}}
+{{- if and .watch (not (has $root.Release.Namespace $root.Values.watchNamespaces)) -}}
+{{ include "copr-operator.role" (merge (dict "rules" .watch "namespace" $root.Release.Namespace "name" (printf "%s-watch" $name)) $role) }}
 {{- end -}}
 {{- else -}}
 {{- include "copr-operator.role" (merge (dict "rules" (compact (list .cluster .builds) | join "\n")) $role) -}}

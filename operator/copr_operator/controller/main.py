@@ -63,9 +63,9 @@ class Controller:
         self.reconciler = Reconciler(
             kube, self.store, self.executor, ids, self.events, metrics, operator, self.queue.add
         )  # fmt: skip
-        self.feeder = Feeder(self.store)
+        self.feeder = Feeder(self.store, settings.namespaces)
         self.sync = Synchronizer(
-            kube, self.store, self.feeder, self.queue.add, settings.watched, operator.namespace, metrics.ghosts.inc
+            kube, self.store, self.feeder, self.queue.add, settings.namespaces, operator.namespace, metrics.ghosts.inc
         )
         self.lease = Lease(
             kube, operator.namespace, settings.identity,
@@ -89,7 +89,7 @@ class Controller:
         stopped = asyncio.create_task(stop.wait(), name="the end")
         try:
             if await _done_before({stopped}, self.lease.acquire()):
-                log.info("active: watching %s", ", ".join(self.settings.watched) or "all namespaces")
+                log.info("active: watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
                 self.metrics.active.set(1)
                 await self._lead(stopped, ready)
                 self.metrics.active.set(0)

@@ -33,7 +33,7 @@ class ControllerSettings:
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """Namespaces to watch: those with builds, and the installation's own; empty: all."""
+        """Namespaces that kopf watches: those with builds, and the installation's own for its chroots; empty: all."""
         if not self.namespaces:
             return ()
         return tuple(dict.fromkeys((*self.namespaces, self.operator.namespace)))

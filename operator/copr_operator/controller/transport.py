@@ -5,7 +5,7 @@ The selectors are applied by the API server: ended builds, and Jobs and Pods tha
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import kopf
@@ -27,14 +27,24 @@ Apply = Callable[[str | None, Mapping[str, Any]], None]
 
 
 class Feeder:
-    """Turns raw objects into views and gives them to the store; used by the watches and by the resync."""
+    """Turns raw objects into views and gives them to the store; used by the watches and by the resync.
 
-    def __init__(self, store: Store) -> None:
+    `namespaces`: those with builds; none: all. The watches show the installation's own as well, for its chroots: what
+    else is there does not count, and the controller may have no right to touch it.
+    """
+
+    def __init__(self, store: Store, namespaces: Collection[str] = ()) -> None:
         self._store = store
+        self._namespaces = frozenset(namespaces)
         self.heartbeat = 0.0
         """Loop time at which the watch last showed the Lease: proof that watching works."""
 
+    def _is_ours(self, obj: Mapping[str, Any]) -> bool:
+        return not self._namespaces or obj["metadata"]["namespace"] in self._namespaces
+
     def build(self, kind: str | None, obj: Mapping[str, Any]) -> None:
+        if not self._is_ours(obj):
+            return
         view = try_view(build_view, obj)
         if isinstance(view, str):
             log.error("CoprBuild %s/%s can't be read: %s", obj["metadata"]["namespace"], obj["metadata"]["name"], view)
@@ -43,6 +53,8 @@ class Feeder:
             self._store.build_event(kind, obj, view)
 
     def project(self, kind: str | None, obj: Mapping[str, Any]) -> None:
+        if not self._is_ours(obj):
+            return
         view = try_view(project_view, obj)
         self._give(kind, obj, view, self._store.projects, self._store.project_event)
 

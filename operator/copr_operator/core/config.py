@@ -54,6 +54,11 @@ class BuildPods(BaseModel):
     annotations: dict[LabelKey, str] = Field(default_factory=dict)
     env: dict[EnvName, str] = Field(default_factory=dict)
     """For `fetch` and the untrusted container: proxies. Not for `collect`, which speaks to the backend only."""
+    queue_name: ObjectName | None = None
+    """Kueue's LocalQueue in the namespaces of the builds that their Jobs wait in."""
+    ca_config_map: ObjectName | None = None
+    """ConfigMap in each build namespace whose `ca.crt` these trust, for sources and packages alike, instead of their
+    images' bundles."""
 
     @field_validator("labels")
     @classmethod
@@ -104,8 +109,6 @@ class SourceSettings:
     """Hosts that sources may be fetched from although they are not public: addresses, networks, names, `*.domain`."""
     egress_deny: tuple[str, ...] = ()
     """Public addresses and networks that sources may not be fetched from, e.g. the cluster's own."""
-    ca_config_map: str | None = None
-    """ConfigMap in each build namespace whose `ca.crt` the source step trusts instead of its images' bundles."""
 
 
 @dataclass(frozen=True)

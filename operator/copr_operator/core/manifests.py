@@ -19,6 +19,7 @@ KILL_BUDGET = 10
 SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO")
 """What OpenSSL, curl, Python's requests and git take a CA bundle from."""
+BACKEND_CA_MOUNT = {"name": "backend-ca", "mountPath": names.BACKEND_CA_DIR, "readOnly": True}
 
 # Pod Security "baseline" admits these; no SYS_ADMIN, no NET_*: dnf needs them to install packages.
 BUILD_CAPABILITIES = (
@@ -47,13 +48,14 @@ def job(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> 
     }
     if step != names.SOURCE_STEP:
         labels[names.LABEL_CHROOT] = names.label_value(step)
+    queue = config.build_pods.queue_name
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": names.job_name(build.uid, step, attempt),
             "namespace": build.namespace,
-            "labels": labels,
+            "labels": labels | ({names.LABEL_QUEUE: queue} if queue is not None else {}),
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,
@@ -131,7 +133,7 @@ def _pod_spec(observed: Observed, step: str, attempt: int, config: OperatorConfi
                 chroot.resources if chroot is not None else None, observed.build, config), plan, config),
             _agent(COLLECT, plan, config, writes=()),
         ],
-        "volumes": _volumes(config) + _source_volumes(observed.build, plan, config),
+        "volumes": _volumes(config) + _source_volumes(observed.build, plan),
     }  # fmt: skip
     runtime_class = chroot.runtime_class_name if chroot is not None else None
     return spec | _placement(config.build_pods, runtime_class)
@@ -191,7 +193,9 @@ def _work(
     if plan.network_profile == "sysadmin":
         security["capabilities"]["add"].append("SYS_ADMIN")
         security["seccompProfile"] = {"type": "RuntimeDefault"}
-    ca_env, ca_mounts = _source_ca(plan, config)
+    ca_env, ca_mounts = _outward_ca(config)
+    if config.backend_ca_config_map is not None:
+        ca_mounts.append(BACKEND_CA_MOUNT)  # dnf reads the project's own repositories
     return {
         "name": work_container(step),
         "image": image,
@@ -217,13 +221,12 @@ def _outward_env(wanted: BuildPods) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in wanted.env.items()]
 
 
-def _source_ca(plan: StepPlan, config: OperatorConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Variables and mounts for the CA bundle of the servers that sources come from."""
-    if plan.step != "source" or config.sources.ca_config_map is None:
+def _outward_ca(config: OperatorConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Variables and mounts for the CA bundle of the servers that sources and packages come from."""
+    if config.build_pods.ca_config_map is None:
         return [], []
-    bundle = f"{names.SOURCE_CA_DIR}/ca.crt"
-    env = [{"name": name, "value": bundle} for name in CA_VARIABLES]
-    return env, [{"name": "source-ca", "mountPath": names.SOURCE_CA_DIR, "readOnly": True}]
+    env = [{"name": name, "value": f"{names.CA_DIR}/ca.crt"} for name in CA_VARIABLES]
+    return env, [{"name": "ca", "mountPath": names.CA_DIR, "readOnly": True}]
 
 
 def _clones(plan: StepPlan) -> bool:
@@ -233,9 +236,10 @@ def _clones(plan: StepPlan) -> bool:
 def _fetch(plan: StepPlan, config: OperatorConfig) -> dict[str, Any]:
     """The only container with the Secret of a private repository; it ends before user code starts."""
     container = _agent(FETCH, plan, config, writes=("in", "ctl"))
-    env, mounts = _source_ca(plan, config)
-    container["env"] += env
-    container["volumeMounts"] += mounts
+    if plan.step == "source":
+        env, mounts = _outward_ca(config)
+        container["env"] += env
+        container["volumeMounts"] += mounts
     if _clones(plan):
         container["volumeMounts"].append({"name": "private", "mountPath": names.PRIVATE_DIR})
         # git's index-pack of a large repository.
@@ -246,10 +250,8 @@ def _fetch(plan: StepPlan, config: OperatorConfig) -> dict[str, Any]:
     return container
 
 
-def _source_volumes(build: BuildView, plan: StepPlan, config: OperatorConfig) -> list[dict[str, Any]]:
+def _source_volumes(build: BuildView, plan: StepPlan) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = []
-    if plan.step == "source" and config.sources.ca_config_map is not None:
-        volumes.append({"name": "source-ca", "configMap": {"name": config.sources.ca_config_map}})
     if _clones(plan):
         volumes.append({"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}})
     source = build.spec.source
@@ -276,8 +278,8 @@ def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[s
     else:
         mounts.append({"name": "out", "mountPath": names.OUT_DIR, "readOnly": True})
     if config.backend_ca_config_map is not None:
-        env.append({"name": "COPR_BACKEND_CA", "value": "/etc/copr-backend/ca.crt"})
-        mounts.append({"name": "backend-ca", "mountPath": "/etc/copr-backend", "readOnly": True})
+        env.append({"name": "COPR_BACKEND_CA", "value": f"{names.BACKEND_CA_DIR}/ca.crt"})
+        mounts.append(BACKEND_CA_MOUNT)
     return {
         "name": name,
         "image": config.operator_image,
@@ -310,4 +312,6 @@ def _volumes(config: OperatorConfig) -> list[dict[str, Any]]:
     ]
     if config.backend_ca_config_map is not None:
         volumes.append({"name": "backend-ca", "configMap": {"name": config.backend_ca_config_map}})
+    if config.build_pods.ca_config_map is not None:
+        volumes.append({"name": "ca", "configMap": {"name": config.build_pods.ca_config_map}})
     return volumes

@@ -23,6 +23,8 @@ LABEL_CHROOT = f"{GROUP}/chroot"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_OWNER = f"{GROUP}/owner"
 LABEL_PROJECT = f"{GROUP}/project"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+"""Kueue's: it suspends Jobs that have it until their queue has room."""
 
 SRPM_BUILDS = "srpm-builds"
 """Directory of the source phase below `<owner>/<dirname>/`; no chroot can have this name."""
@@ -44,8 +46,10 @@ PRIVATE_DIR = "/copr/private"
 """Scratch space of `fetch`, in memory: what git, svn and ssh are configured with. No other container has it."""
 CREDENTIALS_DIR = "/copr/credentials"
 """The Secret of a private repository; only `fetch` has it."""
-SOURCE_CA_DIR = "/copr/ca"
-"""The CA bundle of the source step, as `ca.crt`."""
+CA_DIR = "/copr/ca"
+"""The administrator's CA bundle for servers outside, as `ca.crt`."""
+BACKEND_CA_DIR = "/etc/copr-backend"
+"""The CA bundle for the backend's TLS, as `ca.crt`."""
 TOKEN_PATH = "/var/run/secrets/copr-backend/token"  # noqa: S105 (a path)
 
 _LABEL_SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")

@@ -165,6 +165,8 @@ class RepoConfig(WireModel):
     priority: int | None = None
     private: bool = False
     """Of the step's own project, whose results only a ticket of the backend opens."""
+    ca_file: str | None = None
+    """CA bundle that verifies its server; None: the one of all others."""
 
 
 class StepLimits(WireModel):

@@ -38,7 +38,7 @@ async def whole(here: World, cluster: clusters.Cluster, tmp_path: Path) -> Async
     await here.create_chroots()
     port = free_port()
     async with real_backend(here, cluster.kubeconfig, tmp_path, f"http://127.0.0.1:{port}") as backend:
-        pods = DeliveringPods(here, backend)
+        pods = DeliveringPods(here, backend.url)
         here.kubelet.behaviour = pods.behaviour
         operator = replace(here.settings().operator, backend_url=backend.url, results_url=backend.url)
         async with (

@@ -10,12 +10,13 @@ import httpx
 import pytest
 
 from copr_operator.builder.agent.render import repositories
+from copr_operator.core import names
 from copr_operator.core.wire import RepoConfig, Ticket
 from copr_operator.kube import paths
 from tests.integration.frontend.conftest import Whole
 from tests.integration.frontend.test_cli import URL
 from tests.integration.frontend.test_fuzz import routes
-from tests.support.delivery import _token
+from tests.support.delivery import account_token
 from tests.support.frontend import Person, Site
 from tests.support.world import eventually
 
@@ -251,7 +252,8 @@ async def test_the_pods_of_a_private_project_install_from_it(whole: Whole, tmp_p
 
     await eventually(pods, lambda: "no pod comes")
     pod = next(pod for pod in await world.pods() if pod["status"].get("phase", "Pending") == "Pending")
-    headers = {"Authorization": f"Bearer {await _token(world.kube, world.namespace, 'default', pod)}"}
+    token = await account_token(world.kube, world.namespace, "default", names.TOKEN_AUDIENCE, pod)
+    headers = {"Authorization": f"Bearer {token}"}
     ticket = Ticket.model_validate_json(
         (await site.http.get(f"{whole.backend.url}/agent/v1/ticket", headers=headers)).text
     )

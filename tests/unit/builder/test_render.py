@@ -107,6 +107,11 @@ def test_variables_and_escapes_of_a_base_url_stay_for_dnf() -> None:
     assert "baseurl=https://x/$releasever/$basearch/a%2Bb/\n" in text
 
 
+def test_a_repository_with_a_ca_bundle_of_its_own_names_it() -> None:
+    text = repositories([RepoConfig(id="a", baseurl="https://a", ca_file="/ca.crt"), RepoConfig(id="b", baseurl="b")])
+    assert [line for line in text.splitlines() if line.startswith(("[", "ssl"))] == ["[a]", "sslcacert=/ca.crt", "[b]"]
+
+
 def test_repositories_keep_their_order() -> None:
     text = repositories([RepoConfig(id="b", baseurl="http://b"), RepoConfig(id="a", baseurl="http://a")])
     assert text.index("[b]") < text.index("[a]")

@@ -12,7 +12,8 @@ from copr_operator.cli import main
 from copr_operator.core import names
 from copr_operator.core.config import BuildPods, OperatorConfig
 from copr_operator.core.manifests import job
-from tests.support.builders import CONFIG, D12, accepted, build, imported, observed
+from copr_operator.core.stepplan import step_plan
+from tests.support.builders import CONFIG, D12, accepted, build, imported, observed, project
 
 SRC = names.SOURCE_STEP
 
@@ -107,3 +108,34 @@ def test_the_controller_names_the_option_that_is_wrong_and_does_not_start() -> N
     assert done.exit_code == 2
     assert "--build-pods" in done.output
     assert "tolerationz" in done.output
+
+
+def mounts(pod: dict[str, Any], container: str) -> dict[str, str]:
+    """Volume -> path."""
+    containers = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    (found,) = (c["volumeMounts"] for c in containers if c["name"] == container)
+    return {mount["name"]: mount["mountPath"] for mount in found}
+
+
+def test_the_jobs_of_a_queue_are_labelled_as_kueue_asks_and_their_pods_are_not() -> None:
+    jobs = [job(observed(build(imported())), D12, 1, config(**wanted)) for wanted in ({"queueName": "q"}, {})]
+    assert [one["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") for one in jobs] == ["q", None]
+    assert "kueue.x-k8s.io/queue-name" not in jobs[0]["spec"]["template"]["metadata"]["labels"]
+
+
+def test_packages_come_from_servers_that_the_administrators_ca_bundle_verifies() -> None:
+    pod = template(D12, caConfigMap="company-ca")
+    assert env(pod, "build")["SSL_CERT_FILE"] == f"{mounts(pod, 'build')['ca']}/ca.crt"
+    assert {"name": "ca", "configMap": {"name": "company-ca"}} in pod["spec"]["volumes"]
+    assert all("ca" not in mounts(pod, name) for name in ("fetch", "collect")), "these speak to the backend only"
+
+
+def test_the_backends_repositories_are_verified_by_its_own_ca_and_others_are_not() -> None:
+    settings = replace(CONFIG, backend_ca_config_map="backend-ca")
+    wanted = project(additional_repos=["copr://bob/tools", "https://repo.example/x"])
+    world = observed(build(imported()), project=wanted)
+    pod = job(world, D12, 1, settings)["spec"]["template"]
+    bundle = f"{mounts(pod, 'build')['backend-ca']}/ca.crt"
+    repos = {repo.id: repo.ca_file for repo in step_plan(world, D12, 1, settings).repos}
+    assert repos == {"copr_base": bundle, "additional_1": bundle, "additional_2": None}
+    assert {repo.ca_file for repo in step_plan(world, D12, 1, CONFIG).repos} == {None}

@@ -7,7 +7,7 @@ import pytest
 
 from copr_operator.api.chroot import ChrootRepo, ChrootSpec
 from copr_operator.core import manifests, names
-from copr_operator.core.config import OperatorConfig, SourceSettings
+from copr_operator.core.config import BuildPods, OperatorConfig, SourceSettings
 from copr_operator.core.wire import EgressRules, StepPlan
 from tests.support.builders import CONFIG, D12, D13, accepted, build, observed, project
 
@@ -73,15 +73,15 @@ def test_untrusted_code_has_no_token_no_plan_and_only_reads_its_input() -> None:
     assert {entry["name"] for entry in work["env"]} == {"HOME", "LANG"}
 
 
-def test_the_ca_bundle_of_sources_is_where_their_servers_are_asked() -> None:
-    config = replace(CONFIG, sources=SourceSettings(ca_config_map="company-ca"))
+def test_the_ca_bundle_for_servers_outside_is_where_they_are_asked() -> None:
+    config = replace(CONFIG, build_pods=BuildPods.model_validate({"caConfigMap": "company-ca"}))
     spec = pod(PYPI, config)
     for name in ("fetch", "source"):
-        assert "source-ca" in mounts(spec, name)
+        assert "ca" in mounts(spec, name)
         variables = {entry["name"]: entry["value"] for entry in container(spec, name)["env"]}
         assert {variables[known] for known in manifests.CA_VARIABLES} == {"/copr/ca/ca.crt"}
-    assert "source-ca" not in mounts(spec, "collect")
-    assert {"name": "source-ca", "configMap": {"name": "company-ca"}} in spec["volumes"]
+    assert "ca" not in mounts(spec, "collect")
+    assert {"name": "ca", "configMap": {"name": "company-ca"}} in spec["volumes"]
 
 
 def test_the_rules_for_hosts_are_in_the_plan() -> None:

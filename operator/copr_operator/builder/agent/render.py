@@ -176,4 +176,6 @@ def _repository(repo: RepoConfig, ticket: Ticket | None) -> str:
         options["priority"] = repo.priority
     if ticket is not None:
         options |= {"username": ticket.username, "password": ticket.password}
+    if repo.ca_file is not None:
+        options["sslcacert"] = repo.ca_file
     return f"[{repo_id}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())

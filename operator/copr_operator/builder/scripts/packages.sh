@@ -6,6 +6,8 @@ readonly ROOT_LOG=$OUT_DIR/root.log
 choose_package_manager() { # sets DNF
     local options=(-y --setopt=install_weak_deps=False --setopt=keepcache=False)
     [[ -n $RELEASE_VER ]] && options+=("--releasever=$RELEASE_VER")
+    # The administrator's CA bundle: librepo looks at no variable.
+    [[ -n ${SSL_CERT_FILE:-} ]] && options+=("--setopt=sslcacert=$SSL_CERT_FILE")
     if command -v dnf5 >/dev/null; then
         DNF=(dnf5 "${options[@]}" --allowerasing)
     elif command -v dnf >/dev/null; then
