@@ -250,6 +250,7 @@ CASES: tuple[Case, ...] = (
     case("buildPods.tolerations", TOLERATIONS, build_pods("tolerations")),
     case("buildPods.affinity", AFFINITY, build_pods("affinity")),
     case("buildPods.priorityClassName", "low", build_pods("priorityClassName")),
+    case("buildPods.backgroundPriorityClassName", "lower", build_pods("backgroundPriorityClassName")),
     case("buildPods.runtimeClassName", "kata", build_pods("runtimeClassName")),
     case("buildPods.imagePullSecrets", ["s"], build_pods("imagePullSecrets")),
     case("buildPods.labels", {"a": "b"}, build_pods("labels")),

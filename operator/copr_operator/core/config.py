@@ -46,6 +46,8 @@ class BuildPods(BaseModel):
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
     affinity: dict[str, Any] | None = None
     priority_class_name: ObjectName | None = None
+    background_priority_class_name: ObjectName | None = None
+    """For background builds, so that the scheduler gives the nodes to others first; else as for the others."""
     runtime_class_name: ObjectName | None = None
     """For the source step, and for chroots that name none."""
     image_pull_secrets: list[ObjectName] = Field(default_factory=list)
