@@ -262,7 +262,7 @@ MUTANTS = (
     ),
     Mutant(
         "the object goes before its Jobs",
-        Edit(plan._plan_deletion, "if live:", "if False:"),
+        Edit(plan._plan_deletion, "if live and observed.now < patience:", "if False:"),
         "the build is gone, .* are still there",
         scenes.a_build_is_deleted_while_it_runs,
     ),

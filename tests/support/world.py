@@ -101,14 +101,15 @@ class World:
         wait: bool = True,
         lease: str = LEASE_NAME,
         prepare: Callable[[ApiProxy], None] | None = None,
+        upstream: KubeClient | None = None,
         **changes: Any,
     ) -> AsyncIterator["RunningController"]:
         """A controller behind a proxy of its own. It is stopped at the end.
 
         `split_brain`: it takes a Lease of its own, and so works beside another. No `wait`: it may have to stand by.
-        `prepare`: what is done to the proxy before anything passes it.
+        `prepare`: what is done to the proxy before anything passes it. `upstream`: as whom it works; else as the admin.
         """
-        async with ApiProxy(self.kube).serve() as proxy:
+        async with ApiProxy(upstream or self.kube).serve() as proxy:
             if prepare is not None:
                 prepare(proxy)
             running = RunningController(proxy, self.settings(**changes), "other-lease" if split_brain else lease)

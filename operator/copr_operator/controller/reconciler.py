@@ -201,6 +201,7 @@ class Reconciler:
                 if written is None:
                     return None
                 self._store.assume_project(written)
+                self._events.project_changed(project, written)
                 for build in self._store.builds_of(written):
                     self._wake(Key("build", build.namespace, build.name))
                 continue
@@ -220,6 +221,9 @@ class Reconciler:
         self._store.assume_project(view)
         return view
 
+    def _runs(self, build: BuildView) -> bool:
+        return any(job.state == "active" for job in self._store.jobs_of(build).values())
+
     def _observe_project(self, project: ProjectView) -> ObservedProject:
         confirmed = self._executor.ensured.get(project.uid, set())
         ready = {chroot.name for chroot in project.status.chroots if chroot.ready}
@@ -228,7 +232,7 @@ class Reconciler:
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
             ensured=frozenset(confirmed | ready),
-            active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
+            active_builds=sum(self._runs(build) for build in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,
             backend_message=self._executor.backend_message(project.uid),
         )

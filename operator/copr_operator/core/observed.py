@@ -78,6 +78,8 @@ class BuildView:
     spec: BuildSpec
     status: BuildStatus
     deleting: bool = False
+    deleted_at: datetime | None = None
+    """When its deletion was asked for."""
     finalizers: tuple[str, ...] = ()
 
     @property
@@ -216,6 +218,7 @@ def build_view(obj: Mapping[str, Any]) -> BuildView:
         spec=BuildSpec.model_validate(obj["spec"]),
         status=BuildStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
+        deleted_at=parse_time(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
     )
 

@@ -93,8 +93,11 @@ def _plan_deletion(observed: Observed, config: OperatorConfig) -> Plan:
     stops = tuple(actions.DeleteJob(job.name, job.uid) for job in live if not job.deleting)
     if stops:
         return Plan(actions=stops)
-    if live:  # heard of by their own events when they are gone
-        return Plan(requeue_at=observed.now + timedelta(seconds=30))
+    # Heard of by their own events when they are gone. A pod on a lost node may never be, so this is bounded: the
+    # backend takes nothing more of a removed build, and Kubernetes' garbage collector has the Job.
+    patience = (build.deleted_at or observed.now) + timedelta(seconds=config.deadlines.stopping)
+    if live and observed.now < patience:
+        return Plan(requeue_at=patience)
     if build.spec.results == "Delete" and build.status.id is not None and not observed.results_removed:
         if observed.backend_message:
             message = f"deletion waits for the backend: {observed.backend_message}"

@@ -121,6 +121,18 @@ WAITS: dict[str, str] = {
 }
 
 
+PROJECTS: dict[str, str] = {
+    "NameHeld": "The name is this project's.",
+    "NameTaken": "Another CoprProject has the name, the message says which. It passes on only when that one is gone with its results.",
+    "Ready": "Every repository is there.",
+    "RepositoryNotReady": "The (empty) repository of a chroot is not there yet.",
+    "BackendUnavailable": "The backend can't be reached.",
+    "BuildsRunning": "Its deletion waits for Jobs of its builds that still run.",
+    "ResultsLeft": "Its deletion waits until the backend has removed all its results: from the repositories at once, the files after the grace time (10 min).",
+}
+"""Reasons of a CoprProject's conditions."""
+
+
 def failure_class(reason: str) -> FailureClass:
     """The class of a reason; unknown reasons are programming errors (KeyError)."""
     return FAILURES[reason].failure_class

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.store import Key
 from copr_operator.core import names
+from copr_operator.core.observed import format_time
 from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
 from tests.support.builders import CONFIG
@@ -188,7 +190,7 @@ class TestResync:
     ) -> None:
         """No event ever shows its end: it was in the first LIST, and gone when the watches started."""
         kube = FakeKube()
-        leaving = {"namespace": "ns", "deletionTimestamp": "2026-01-01T12:00:00Z"}
+        leaving = {"namespace": "ns", "deletionTimestamp": format_time(datetime.now(UTC))}
         owner = {"apiVersion": names.API_VERSION, "kind": "CoprBuild", "name": "b", "uid": "u", "controller": True}
         kube.put(("coprbuilds", "ns", "b"), {
             "metadata": {"name": "b", "uid": "u", "finalizers": [names.FINALIZER], **leaving},
