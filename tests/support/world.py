@@ -35,6 +35,8 @@ class FakeBackend:
     broken: bool = False
     no_srpm: bool = False
     """The SRPM of a build to rerun is gone."""
+    grace: bool = False
+    """Files of a project that was removed are still there."""
     highest: int = 0
     url: str = ""
 
@@ -46,6 +48,8 @@ class FakeBackend:
                 return web.json_response({"error": "the store is away"}, status=503)
             if request.path.endswith("/highest-id"):
                 return web.json_response({"id": self.highest})
+            if self.grace and request.method == "DELETE":
+                return web.json_response({"ready": False, "message": "the files are deleted after the grace time"})
             if request.path.endswith("/srpm") and self.no_srpm:
                 return web.json_response({"ready": False, "reason": "SRPMNotFound", "message": "it is gone"})
             return web.json_response({"ready": True})

@@ -26,7 +26,8 @@ OF_OTHERS = frozenset({
     # what Kubernetes says
     "DisruptionTarget", "PodFailurePolicy", "DeadlineExceeded", "StartError", "ContainerCannotRun", "ErrImagePull",
     "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError",
-    "RunContainerError", "FailedCreate", "ValidatingAdmissionPolicy", "DeleteOptions", "TokenReview", "SubjectAccessReview",
+    "RunContainerError", "FailedCreate", "DeleteOptions", "TokenReview", "SubjectAccessReview",
+    "ValidatingAdmissionPolicy",
     # options of ssh
     "BatchMode", "ForwardAgent", "GlobalKnownHostsFile", "IdentitiesOnly", "IdentityAgent", "IdentityFile",
     "PermitLocalCommand", "ProxyCommand", "StrictHostKeyChecking", "UserKnownHostsFile",
