@@ -5,8 +5,9 @@ from typing import Any
 
 from copr_operator.core import names
 from tests.cluster import images
-from tests.e2e.conftest import CHROOT, LIMIT, NAMESPACE, OPERATOR_NAMESPACE, Builds
+from tests.e2e.conftest import CHROOT, LIMIT, NAMESPACE, Builds
 from tests.e2e.packages import BARE_CHROOT, Scenario
+from tests.support.installation import NAMESPACE as OPERATOR_NAMESPACE
 from tests.support.sources import SourceServer
 
 LATE_CHROOT = "late-1-x86_64"
