@@ -14,8 +14,9 @@ from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.store import Key, Store, try_view
 from copr_operator.core.config import OperatorConfig
+from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView, build_view, project_view
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.plan import plan
 from copr_operator.core.project import ObservedProject, plan_project
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.core import actions, names
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.decision import Plan, Urgency
+from copr_operator.core.plan import plan
 from tests.support.builders import (
     CONFIG,
     D12,

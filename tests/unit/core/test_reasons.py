@@ -15,7 +15,7 @@ ROOT = Path(copr_operator.__file__).parent
 SPEAKING = [
     *(ROOT / "core" / name for name in (
         "outcome.py", "steps.py", "gates.py", "selection.py", "plan.py", "stepplan.py", "wire.py", "status.py",
-        "reruns.py", "refusals.py", "userns.py", "circles.py", "project.py")),
+        "reruns.py", "refusals.py", "userns.py", "circles.py", "project.py", "decision.py", "ends.py")),
     ROOT / "controller" / "executor.py",
     *sorted((ROOT / "builder" / "agent").glob("*.py")),
     *sorted((ROOT / "backend").glob("*.py")),
