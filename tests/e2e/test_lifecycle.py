@@ -67,7 +67,7 @@ def test_a_build_waits_for_an_image_that_is_not_there_and_starts_by_itself(
 
 def test_a_chroot_that_failed_is_built_again_from_the_same_srpm(project: Builds, sources: SourceServer) -> None:
     """One chroot runs out of memory, the other has no dnf: with more memory the first one is well."""
-    hungry = Scenario("hungry", build="head -c 400M /dev/zero | tail | wc -c")
+    hungry = Scenario("hungry", build="head -c 400M /dev/zero | tail >/dev/null")
     project.submit("hungry", link(sources, hungry), memoryLimitMB=256, chroots=[CHROOT, BARE_CHROOT])
     first = project.ended("hungry")
     failures = {chroot["name"]: chroot["failure"]["reason"] for chroot in first["chroots"]}
