@@ -108,7 +108,8 @@ class Executor:
             case actions.ReadJobEvents(job, uid):
                 await self._read_events(build, job, uid, "reason=FailedCreate")
             case actions.ReadPodEvents(pod, uid):
-                await self._read_events(build, pod, uid, "type=Warning")
+                # It has its node: what the scheduler said before is over.
+                await self._read_events(build, pod, uid, "type=Warning,reason!=FailedScheduling")
             case actions.EnsureDirectory():
                 await self._ensure_directory(build)
             case actions.TakeSrpm():

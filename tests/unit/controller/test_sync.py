@@ -8,6 +8,7 @@ import pytest
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
 from copr_operator.controller.transport import Feeder
+from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
 from tests.unit.controller.fakes import FakeKube
 
@@ -18,13 +19,13 @@ KINDS = {"coprbuilds": "CoprBuild", "coprprojects": "CoprProject", "coprchroots"
 class Place:
     """A store that is fed from an API server."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespaces: tuple[str, ...] = ()) -> None:
         self.kube = FakeKube()
         self.woken: list[Key] = []
         self.ghosts = 0
         self.store = Store(self.woken.append, HERE)
         self.feeder = Feeder(self.store)
-        self.sync = Synchronizer(self.kube, self.store, self.feeder, self.woken.append, (), HERE, self._count)
+        self.sync = Synchronizer(self.kube, self.store, self.feeder, self.woken.append, namespaces, HERE, self._count)
 
     def _count(self, number: int) -> None:
         self.ghosts += number
@@ -119,6 +120,57 @@ class TestResync:
         place.woken.clear()
         await place.sync.resync()
         assert (Key("build", HERE, "ended") in place.woken) == woken
+
+
+class TestForbidden:
+    """A namespace whose Role is gone, or not there yet."""
+
+    @pytest.fixture
+    def place(self) -> Place:
+        place = Place(("one", "two", HERE))
+        for namespace in ("one", "two"):
+            place.add("coprbuilds", f"of-{namespace}", namespace)
+            place.add("coprprojects", f"p-{namespace}", namespace)
+        return place
+
+    @staticmethod
+    def forbid(place: Place, where: str) -> None:
+        async def refuse(method: str, path: str) -> None:
+            if f"/namespaces/{where}/" in path:
+                raise ApiError(403, "Forbidden", "RBAC: role not found")
+
+        place.kube.before = refuse
+
+    async def test_it_keeps_no_other_from_being_listed_and_what_was_held_of_it_stays(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await place.sync.resync()
+        self.forbid(place, "one")
+        for name in ("one", "two"):
+            del place.kube.objects["coprbuilds", name, f"of-{name}"]
+        with caplog.at_level(logging.ERROR):
+            await place.sync.resync()
+        assert "coprbuilds of namespace one can't be read: RBAC: role not found" in caplog.text
+        assert place.store.builds.uids() == {"uid-of-one"}
+        assert place.store.projects.uids() == {"uid-p-one", "uid-p-two"}
+        assert place.ghosts == 1
+
+    async def test_a_controller_can_start_without_it(self, place: Place) -> None:
+        self.forbid(place, "one")
+        await place.sync.resync()
+        assert place.store.builds.uids() == {"uid-of-two"}
+
+    async def test_its_deleted_builds_are_not_looked_for_but_those_of_others_are(self, place: Place) -> None:
+        gone = place.add("coprbuilds", "ended", "two", status={"state": "succeeded"})
+        gone["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+        self.forbid(place, "one")
+        await place.sync.find_deleted()
+        assert Key("build", "two", "ended") in place.woken
+
+    async def test_without_the_installations_own_namespace_nothing_can_be_done(self, place: Place) -> None:
+        self.forbid(place, HERE)
+        with pytest.raises(ApiError, match="role not found"):
+            await place.sync.resync()
 
 
 class TestUnreadable:
