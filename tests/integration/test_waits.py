@@ -159,7 +159,8 @@ async def tell(here: World, reason: str, message: str) -> None:
             "uid": meta["uid"],
         }
         await here.kube.create(paths.core("events", here.namespace), {
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{meta['name']}.{reason.lower()}.{number}"}, "type": "Warning",
+            "apiVersion": "v1", "kind": "Event", "type": "Warning",
+            "metadata": {"name": f"{meta['name']}.{reason.lower()}.{number}"},
             "involvedObject": reference, "reason": reason, "message": message, "source": {"component": "kubelet"},
             "firstTimestamp": now(), "lastTimestamp": now(), "count": 1,
         })  # fmt: skip
