@@ -63,45 +63,76 @@ def source_then_run(pod: dict[str, Any]) -> Status | None:
     return succeed(pod) if plan_of(pod).step == "source" else running(pod)
 
 
-@pytest.mark.parametrize("rights", ["everywhere", "in this namespace"])
-async def test_it_ends_and_leaves_nothing_though_the_role_goes_before_the_finalizers(here: World, rights: str) -> None:
-    watched = [here.namespace] if rights == "in this namespace" else []
-    async with installed(here, watched) as (namespace, client):
+@contextlib.asynccontextmanager
+async def prepared(here: World, rights: str) -> AsyncIterator[dict[str, Any]]:
+    """Chroots and a project; how a controller works here with the chart's rights."""
+    async with installed(here, [here.namespace] if rights == "in this namespace" else []) as (namespace, client):
         for name in CHROOTS:
             spec = {"name": name, "image": "chroot:test", "arch": "x86_64"}
-            await here.kube.create(
-                paths.copr("coprchroots", namespace), manifest("CoprChroot", name.replace("_", "-"), spec)
-            )
+            chroot = manifest("CoprChroot", name.replace("_", "-"), spec)
+            await here.kube.create(paths.copr("coprchroots", namespace), chroot)
         await here.create_project()
         operator = replace(here.settings().operator, namespace=namespace)
         # Only this namespace, whatever the rights: others hold what other tests have left.
-        changes: dict[str, Any] = {"operator": operator, "namespaces": (here.namespace,)}
-        async with here.controller(upstream=client, **changes) as controller:
-            await here.create_build("done")
-            done = await here.until_state("succeeded", "done")
-            here.kubelet.behaviour = source_then_run
-            await here.create_build("going")
-            going = await here.until_state("running", "going")
+        yield {"upstream": client, "operator": operator, "namespaces": (here.namespace,)}
+
+
+async def one_done_and_one_going(here: World) -> list[int]:
+    """Ids of a build that has ended and of one that runs."""
+    await here.create_build("done")
+    done = await here.until_state("succeeded", "done")
+    here.kubelet.behaviour = source_then_run
+    await here.create_build("going")
+    going = await here.until_state("running", "going")
+    return [build["status"]["id"] for build in (done, going)]
+
+
+async def delete_until_roles_are_gone(here: World) -> None:
+    await here.kube.delete(f"{NAMESPACES}/{here.namespace}")
+
+    async def roles_gone() -> bool:
+        return not (await here.kube.get(f"{RBAC}/namespaces/{here.namespace}/rolebindings"))["items"]
+
+    await eventually(roles_gone, lambda: "the Role stays")
+    assert (await here.build("going"))["metadata"]["finalizers"]
+
+
+async def until_namespace_is_gone(here: World) -> None:
+    last: dict[str, Any] = {}
+
+    async def gone() -> bool:
+        nonlocal last
+        last = await here.kube.find(f"{NAMESPACES}/{here.namespace}") or {}
+        return not last
+
+    await eventually(gone, lambda: f"the namespace stays: {json.dumps(last.get('status'))}", 60)
+
+
+def check_removed(here: World, ids: list[int]) -> None:
+    for number in ids:
+        assert f"POST /control/v1/builds/{number}/remove" in here.backend.asked
+    assert "DELETE /control/v1/projects/alice/demo" in here.backend.asked
+
+
+@pytest.mark.parametrize("rights", ["everywhere", "in this namespace"])
+async def test_it_ends_and_leaves_nothing_though_the_role_goes_before_the_finalizers(here: World, rights: str) -> None:
+    async with prepared(here, rights) as how:
+        async with here.controller(**how) as controller:
+            ids = await one_done_and_one_going(here)
             refused = [w for w in controller.proxy.writes if w.status == 403]
             assert refused == [], "the chart's rights are not enough"
             here.backend.broken = True  # so that the finalizers are still there when the Role has gone
-            await here.kube.delete(f"{NAMESPACES}/{here.namespace}")
-
-            async def roles_gone() -> bool:
-                found = await here.kube.get(f"{RBAC}/namespaces/{here.namespace}/rolebindings")
-                return not found["items"]
-
-            await eventually(roles_gone, lambda: "the Role stays")
-            assert (await here.build("going"))["metadata"]["finalizers"]
+            await delete_until_roles_are_gone(here)
             here.backend.broken = False
-            last: dict[str, Any] = {}
+            await until_namespace_is_gone(here)
+        check_removed(here, ids)
 
-            async def gone() -> bool:
-                nonlocal last
-                last = await here.kube.find(f"{NAMESPACES}/{here.namespace}") or {}
-                return not last
 
-            await eventually(gone, lambda: f"the namespace stays: {json.dumps(last.get('status'))}", 60)
-        for build in (done, going):
-            assert f"POST /control/v1/builds/{build['status']['id']}/remove" in here.backend.asked
-        assert "DELETE /control/v1/projects/alice/demo" in here.backend.asked
+async def test_a_controller_that_starts_when_the_role_has_gone_ends_it_too(here: World) -> None:
+    async with prepared(here, "in this namespace") as how:
+        async with here.controller(**how):
+            ids = await one_done_and_one_going(here)
+        await delete_until_roles_are_gone(here)
+        async with here.controller(**how):
+            await until_namespace_is_gone(here)
+        check_removed(here, ids)
