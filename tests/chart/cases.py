@@ -265,6 +265,7 @@ CASES: tuple[Case, ...] = (
     case("buildPods.tolerations", TOLERATIONS, build_pods("tolerations")),
     case("buildPods.affinity", AFFINITY, build_pods("affinity")),
     case("buildPods.priorityClassName", "low", build_pods("priorityClassName")),
+    case("buildPods.backgroundPriorityClassName", "lower", build_pods("backgroundPriorityClassName")),
     case("buildPods.runtimeClassName", "kata", build_pods("runtimeClassName")),
     case("buildPods.imagePullSecrets", ["s"], build_pods("imagePullSecrets")),
     case("buildPods.labels", {"a": "b"}, build_pods("labels")),
@@ -318,7 +319,8 @@ CASES: tuple[Case, ...] = (
 
 APART = frozenset({
     "fullnameOverride", "nameOverride", "crds.enabled", "rbac.create", "frontend.enabled", "uninstall.drain",
-    "backend.persistence.existingClaim", "backend.persistence.enabled", "podDisruptionBudget.enabled", "frontend.replicas", "watchNamespaces",
+    "backend.persistence.existingClaim", "backend.persistence.enabled",
+    "podDisruptionBudget.enabled", "frontend.replicas", "watchNamespaces",
     "controller.serviceAccount.create", "backend.serviceAccount.create", "frontend.serviceAccount.create",
     "backend.service.nodePort", "frontend.service.nodePort", "extraObjects", "test.namespace", "demo.namespace",
 })  # fmt: skip

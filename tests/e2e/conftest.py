@@ -39,8 +39,10 @@ class Builds:
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
 
-    def submit(self, name: str, source: dict[str, Any], **options: Any) -> None:
+    def submit(self, name: str, source: dict[str, Any] | None, **options: Any) -> None:
+        """Options replace what a build has otherwise; None takes it away."""
         spec = {"owner": "alice", "project": "e2e", "chroots": [CHROOT], "timeout": 240, "source": source, **options}
+        spec = {name: value for name, value in spec.items() if value is not None}
         self.installation.apply(
             {"apiVersion": "copr-operator.dev/v1alpha1", "kind": "CoprBuild",
              "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}

@@ -159,7 +159,8 @@ async def tell(here: World, reason: str, message: str) -> None:
             "uid": meta["uid"],
         }
         await here.kube.create(paths.core("events", here.namespace), {
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{meta['name']}.{number}"}, "type": "Warning",
+            "apiVersion": "v1", "kind": "Event", "type": "Warning",
+            "metadata": {"name": f"{meta['name']}.{reason.lower()}.{number}"},
             "involvedObject": reference, "reason": reason, "message": message, "source": {"component": "kubelet"},
             "firstTimestamp": now(), "lastTimestamp": now(), "count": 1,
         })  # fmt: skip
@@ -184,6 +185,7 @@ async def test_a_node_that_can_not_give_the_pod_what_it_needs(
         await here.until_state("starting")
         await eventually(lambda: count(here), lambda: "there is no pod")
         await tell(here, event, message)
+        await tell(here, "FailedScheduling", "0/3 nodes are available")
         await here.until(says(expected, message))
         here.kubelet.behaviour = succeed
         await here.kubelet.look_again()

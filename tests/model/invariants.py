@@ -8,16 +8,19 @@ must stay right all the same. Everything that is written under a resourceVersion
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.api.common import TERMINAL
 from copr_operator.core import names, reasons
+from copr_operator.core.observed import parse_time
 from copr_operator.core.outcome import POD_LAG
 from copr_operator.core.status import overall
 from tests.model.apiserver import ApiServer, Change, Obj
 from tests.model.backend import ModelBackend
 from tests.model.cluster import Cluster, Work, is_live, is_there
+from tests.model.loop import CLOCK
 from tests.support.builders import CONFIG
 
 ORDER = ("pending", "starting", "running", "importing")
@@ -132,7 +135,9 @@ class Invariants:
         if names.FINALIZER not in change.before["metadata"].get("finalizers", ()):
             assert not works, "a build that was never adopted had Jobs"
             return
-        if not self.split:
+        patience = parse_time(change.before["metadata"].get("deletionTimestamp")) or CLOCK.now
+        patience += timedelta(seconds=CONFIG.deadlines.stopping)
+        if not self.split and CLOCK.now < patience:
             live = [work.job_name for work in works if is_there(self._cluster.job(work))]
             assert not live, f"the build is gone, {live} are still there"
         if change.before["spec"].get("results", "Delete") == "Delete":

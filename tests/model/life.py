@@ -147,7 +147,7 @@ class Life:
         self.ended: Stream | None = None
         self._ended_waiter: Any = None
         kube = ModelKube(self)
-        self.queue: KeyedQueue[Key] = KeyedQueue()
+        self.queue: KeyedQueue[Key] = KeyedQueue(lambda key: self.store.turn(key))
         self.store = Store(self.queue.add, CONFIG.namespace)
         client = ModelBackendClient(backend, self.park)
         self.executor = Executor(kube, client, self.store, CONFIG)

@@ -13,7 +13,7 @@ from copr_operator.controller.executor import Executor
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.table import Table
-from copr_operator.core import gates, outcome, plan, steps
+from copr_operator.core import decision, ends, gates, outcome, plan, steps
 from tests.model import scenes
 
 
@@ -133,7 +133,7 @@ MUTANTS = (
     ),
     Mutant(
         "another message is written at once",
-        Edit(plan._urgency, "Urgency.LAZY if", "Urgency.SOON if"),
+        Edit(decision.urgency, "Urgency.LAZY if", "Urgency.SOON if"),
         "a message, too soon",
         scenes.a_build_is_deleted_while_the_backend_is_away,
     ),
@@ -151,7 +151,7 @@ MUTANTS = (
     Mutant("two builds get one id", Edit(IdAllocator.for_build, "self._next += 1", "pass"), r"id \d+ was given twice"),
     Mutant(
         "a late change is not acknowledged",
-        Edit(plan._plan_finished, "if build.status.observed_generation == build.generation:", "if True:"),
+        Edit(ends.plan_finished, "if build.status.observed_generation == build.generation:", "if True:"),
         "a change is unseen",
     ),
     # states
@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     Mutant(
         "Jobs that nobody needs run on",
-        Edit(plan._leftovers, "job is not None and done and", "False and"),
+        Edit(ends.leftovers, "job is not None and done and", "False and"),
         "runs on, and nobody needs it",
         scenes.no_node_takes_the_last_attempt,
     ),
@@ -257,12 +257,12 @@ MUTANTS = (
     # deletion
     Mutant(
         "the object goes before its results",
-        Edit(plan._plan_deletion, "not observed.results_removed", "False"),
+        Edit(ends.plan_deletion, "not observed.results_removed", "False"),
         "the build is gone, its results are still there",
     ),
     Mutant(
         "the object goes before its Jobs",
-        Edit(plan._plan_deletion, "if live:", "if False:"),
+        Edit(ends.plan_deletion, "if live and observed.now < patience:", "if False:"),
         "the build is gone, .* are still there",
         scenes.a_build_is_deleted_while_it_runs,
     ),
@@ -274,7 +274,7 @@ MUTANTS = (
     ),
     Mutant(
         "retained results are removed",
-        Edit(plan._plan_deletion, 'build.spec.results == "Delete" and', ""),
+        Edit(ends.plan_deletion, 'build.spec.results == "Delete" and', ""),
         "packages that were to be retained are gone",
         scenes.a_build_whose_results_stay_succeeds,
     ),

@@ -9,8 +9,8 @@ from copr_operator.api.common import Condition, ConditionStatus, Phase
 from copr_operator.api.project import ProjectChroot, ProjectChrootStatus, ProjectSpec, ProjectStatus
 from copr_operator.core import names
 from copr_operator.core.config import OperatorConfig
+from copr_operator.core.decision import Plan
 from copr_operator.core.observed import BuildView, ContainerView, JobView, Observed, PodView, ProjectView
-from copr_operator.core.plan import Plan
 from copr_operator.core.wire import ArtifactRef, Package, StepFailure, StepSummary, fit_summary
 
 T0 = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)

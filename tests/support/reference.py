@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from copr_operator.api.crd import GROUP
 from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
-from copr_operator.core.reasons import FAILURES, PACKAGES, WAITS
+from copr_operator.core.reasons import FAILURES, PACKAGES, PROJECTS, WAITS
 from tests.support import chart_values
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,6 +48,11 @@ def packages_table() -> str:
     return "\n".join([*rows, *(f"| {name} | {meaning} |" for name, meaning in sorted(PACKAGES.items()))])
 
 
+def projects_table() -> str:
+    """A row for each reason of a project's conditions."""
+    return "\n".join(["| reason | what it means |", "|---|---|", *(f"| {n} | {m} |" for n, m in PROJECTS.items())])
+
+
 def chart_files() -> dict[Path, str]:
     """The chart's generated files: the schema of its values, and copies of the CRDs (helm reads no file outside)."""
     crds = {chart_values.CHART / "files/crds" / path.name: path.read_text() for path in CRDS.glob(f"{GROUP}_*.yaml")}
@@ -59,6 +64,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "chart values": chart_values.table,
     "failures": failures_table,
     "packages": packages_table,
+    "projects": projects_table,
     "waits": waits_table,
 }
 

@@ -36,6 +36,8 @@ class FakeBackend:
     broken: bool = False
     no_srpm: bool = False
     """The SRPM of a build to rerun is gone."""
+    grace: bool = False
+    """Files of a project that was removed are still there."""
     highest: int = 0
     url: str = ""
 
@@ -50,6 +52,8 @@ class FakeBackend:
                 return web.json_response({"ref": f"r4nd/{request.query['filename']}", "sha256": sha256})
             if request.path.endswith("/highest-id"):
                 return web.json_response({"id": self.highest})
+            if self.grace and request.method == "DELETE":
+                return web.json_response({"ready": False, "message": "the files are deleted after the grace time"})
             if request.path.endswith("/srpm") and self.no_srpm:
                 return web.json_response({"ready": False, "reason": "SRPMNotFound", "message": "it is gone"})
             return web.json_response({"ready": True})
@@ -105,14 +109,15 @@ class World:
         wait: bool = True,
         lease: str = LEASE_NAME,
         prepare: Callable[[ApiProxy], None] | None = None,
+        upstream: KubeClient | None = None,
         **changes: Any,
     ) -> AsyncIterator["RunningController"]:
         """A controller behind a proxy of its own. It is stopped at the end.
 
         `split_brain`: it takes a Lease of its own, and so works beside another. No `wait`: it may have to stand by.
-        `prepare`: what is done to the proxy before anything passes it.
+        `prepare`: what is done to the proxy before anything passes it. `upstream`: as whom it works; else as the admin.
         """
-        async with ApiProxy(self.kube).serve() as proxy:
+        async with ApiProxy(upstream or self.kube).serve() as proxy:
             if prepare is not None:
                 prepare(proxy)
             running = RunningController(proxy, self.settings(**changes), "other-lease" if split_brain else lease)

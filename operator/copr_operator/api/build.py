@@ -64,7 +64,11 @@ class BuildSpec(ApiModel):
     )
     chroots: (
         Annotated[list[ChrootPattern], Field(min_length=1, max_length=MAX_CHROOTS, json_schema_extra=SET)] | None
-    ) = Field(None, description="Chroots to build in, names or shell patterns. Absent: all chroots of the project.")
+    ) = Field(
+        None,
+        description="Chroots to build in, names or shell patterns. Absent: all chroots of the project; with rerunOf, "
+        "all that failed.",
+    )
     exclude_chroots: Annotated[list[ChrootPattern], Field(max_length=MAX_CHROOTS, json_schema_extra=SET)] | None = (
         Field(None, description="Chroots not to build in, names or shell patterns.")
     )

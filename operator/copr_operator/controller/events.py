@@ -6,8 +6,9 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from copr_operator.api.common import Condition
 from copr_operator.core import names
-from copr_operator.core.observed import BuildView, format_time
+from copr_operator.core.observed import BuildView, ProjectView, format_time
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -37,29 +38,46 @@ class EventPoster:
                     log.debug("an Event was lost: %s", error)
 
     def build_changed(self, before: BuildView, after: BuildView) -> None:
-        """Has an Event posted soon when the build's state is another one now."""
+        """Has an Event posted soon when the build's state is another one now, or when its deletion waits."""
         state = after.status.state
-        if state is None or state == before.status.state:
-            return
-        message = next((c.message for c in after.status.conditions if c.type == "Succeeded"), "")
-        reason = next((c.reason for c in after.status.conditions if c.type == "Succeeded"), "")
+        if state is not None and state != before.status.state:
+            verdict = _condition(after.status.conditions, "Succeeded")
+            text = f"build {after.status.id} is {state}: {verdict.reason} {verdict.message}".strip() if verdict else ""
+            self._post("CoprBuild", after, f"Build{state.capitalize()}", text, warning=state == "failed")
+        elif after.deleting:
+            self._deletion_waits("CoprBuild", after, before.status.conditions, after.status.conditions)
+
+    def project_changed(self, before: ProjectView, after: ProjectView) -> None:
+        """Has an Event posted soon when the project's deletion waits."""
+        if after.deleting:
+            self._deletion_waits("CoprProject", after, before.status.conditions, after.status.conditions)
+
+    def _deletion_waits(
+        self, kind: str, view: BuildView | ProjectView, before: list[Condition], after: list[Condition]
+    ) -> None:
+        """One Event for each reason; the words may change."""
+        waits, waited = _condition(after, "Reconciling"), _condition(before, "Reconciling")
+        if waits is not None and (waited is None or waited.reason != waits.reason):
+            self._post(kind, view, "DeletionWaits", f"{waits.reason}: {waits.message}", warning=True)
+
+    def _post(self, kind: str, after: BuildView | ProjectView, reason: str, message: str, *, warning: bool) -> None:
         now = format_time(datetime.now(UTC))
         stem = after.name[:200].rstrip("-.")  # a name may be cut where it must not end
         event: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{stem}.{names.short_hash(f'{after.uid} {state} {reason} {now}', 16)}"},
+            "metadata": {"name": f"{stem}.{names.short_hash(f'{after.uid} {reason} {message} {now}', 16)}"},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
-                "kind": "CoprBuild",
+                "kind": kind,
                 "namespace": after.namespace,
                 "name": after.name,
                 "uid": after.uid,
                 "resourceVersion": after.resource_version,
             },
-            "type": "Warning" if state == "failed" else "Normal",
-            "reason": f"Build{state.capitalize()}",
-            "message": f"build {after.status.id} is {state}: {reason} {message}".strip()[:1024],
+            "type": "Warning" if warning else "Normal",
+            "reason": reason,
+            "message": message[:1024],
             "source": {"component": names.FIELD_MANAGER},
             "reportingComponent": names.FIELD_MANAGER,
             "firstTimestamp": now,
@@ -68,3 +86,7 @@ class EventPoster:
         }
         with contextlib.suppress(asyncio.QueueFull):
             self._waiting.put_nowait((after.namespace, event))
+
+
+def _condition(conditions: list[Condition], kind: str) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == kind), None)

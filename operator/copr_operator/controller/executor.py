@@ -118,7 +118,8 @@ class Executor:
             case actions.ReadJobEvents(job, uid):
                 await self._read_events(build, job, uid, "reason=FailedCreate")
             case actions.ReadPodEvents(pod, uid):
-                await self._read_events(build, pod, uid, "type=Warning")
+                # It has its node: what the scheduler said before is over.
+                await self._read_events(build, pod, uid, "type=Warning,reason!=FailedScheduling")
             case actions.EnsureDirectory():
                 await self._ensure_directory(build)
             case actions.TakeSrpm():
@@ -228,8 +229,15 @@ class Executor:
             "propagationPolicy": "Foreground",
             "preconditions": {"uid": uid},
         }
-        await self._kube.delete(paths.jobs(build.namespace, name), body)
-        found = await self._kube.find(paths.jobs(build.namespace, name))
+        try:
+            await self._kube.delete(paths.jobs(build.namespace, name), body)
+            found = await self._kube.find(paths.jobs(build.namespace, name))
+        except ApiError as error:
+            if error.status != 403 or not build.deleting:
+                raise
+            # A namespace that is deleted loses our Role before its builds, and takes its Jobs along itself.
+            log.warning("Job %s can't be stopped, and its build is being deleted: %s", name, error.message)
+            found = None
         if found is not None and found["metadata"]["uid"] == uid:
             self._store.assume_job(job_view(found))
             return

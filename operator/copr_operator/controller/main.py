@@ -52,7 +52,7 @@ class Controller:
         self.settings = settings
         self.metrics = metrics
         self.kube = kube
-        self.queue: KeyedQueue[Key] = KeyedQueue()
+        self.queue: KeyedQueue[Key] = KeyedQueue(lambda key: self.store.turn(key))
         self.store = Store(self.queue.add, operator.namespace)
         self.backend = BackendClient(
             settings.backend_control_url or operator.backend_url, settings.backend_token_file, settings.backend_ca_file

@@ -1,13 +1,15 @@
 """A keyed work queue with client-go's semantics: a key is never worked on twice at once and never lost.
 
 A key that is added while it is being worked on is worked on again afterwards. Delayed keys keep their earliest time.
+Groups of keys take turns, so that a thousand builds of one project don't hold up the one of another.
 """
 
 import asyncio
 import heapq
 import random
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K")
 
@@ -15,11 +17,44 @@ BACKOFF_BASE = 0.5
 BACKOFF_LIMIT = 300.0
 
 
+class Turn(NamedTuple):
+    """When a key comes that is ready."""
+
+    last: bool = False
+    """After all that are not so."""
+    group: Hashable = None
+    """Groups take turns; within one the order is that of arrival."""
+
+
+class _Turns(Generic[K]):
+    """Ready keys of one rank, in the order in which they are taken."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Hashable, deque[K]] = {}
+        """None of them empty; the first one's turn is next."""
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def add(self, group: Hashable, key: K) -> None:
+        self._groups.setdefault(group, deque()).append(key)
+
+    def take(self) -> K:
+        group = next(iter(self._groups))
+        keys = self._groups.pop(group)
+        key = keys.popleft()
+        if keys:
+            self._groups[group] = keys  # at the end of the line
+        return key
+
+
 class KeyedQueue(Generic[K]):
     """Times are those of the running event loop, in seconds."""
 
-    def __init__(self) -> None:
-        self._ready: deque[K] = deque()
+    def __init__(self, turn: Callable[[K], Turn] = lambda _: Turn()) -> None:
+        """`turn` is asked when a key becomes ready."""
+        self._turn = turn
+        self._ready: tuple[_Turns[K], _Turns[K]] = (_Turns(), _Turns())
         self._dirty: set[K] = set()
         self._running: set[K] = set()
         self._delayed: dict[K, float] = {}
@@ -46,8 +81,12 @@ class KeyedQueue(Generic[K]):
         self._dirty.add(key)
         self._added[key] = asyncio.get_running_loop().time()
         if key not in self._running:
-            self._ready.append(key)
-            self._wakeup.set()
+            self._make_ready(key)
+
+    def _make_ready(self, key: K) -> None:
+        turn = self._turn(key)
+        self._ready[turn.last].add(turn.group, key)
+        self._wakeup.set()
 
     def add_after(self, key: K, delay: float) -> None:
         """Work on the key in `delay` seconds, unless it is due earlier already."""
@@ -66,8 +105,9 @@ class KeyedQueue(Generic[K]):
         """The next key to work on; call `done` with it afterwards."""
         while True:
             self._release_due()
-            if self._ready:
-                key = self._ready.popleft()
+            ready = self._ready[0] or self._ready[1]
+            if ready:
+                key = ready.take()
                 self._dirty.discard(key)
                 self._added.pop(key, None)
                 self._running.add(key)
@@ -83,8 +123,7 @@ class KeyedQueue(Generic[K]):
         """The work on the key has ended, in whatever way."""
         self._running.discard(key)
         if key in self._dirty:
-            self._ready.append(key)
-            self._wakeup.set()
+            self._make_ready(key)
 
     def succeeded(self, key: K) -> None:
         """Forget the key's failures."""

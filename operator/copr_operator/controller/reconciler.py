@@ -15,8 +15,9 @@ from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store, try_view
 from copr_operator.core.config import OperatorConfig
+from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView, build_view, project_view
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.plan import plan
 from copr_operator.core.project import ObservedProject, plan_project
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
@@ -207,6 +208,7 @@ class Reconciler:
                 if written is None:
                     return None
                 self._store.assume_project(written)
+                self._events.project_changed(project, written)
                 for build in self._store.builds_of(written):
                     self._wake(Key("build", build.namespace, build.name))
                 continue
@@ -226,6 +228,9 @@ class Reconciler:
         self._store.assume_project(view)
         return view
 
+    def _runs(self, build: BuildView) -> bool:
+        return any(job.state == "active" for job in self._store.jobs_of(build).values())
+
     def _observe_project(self, project: ProjectView) -> ObservedProject:
         confirmed = self._executor.ensured.get(project.uid, set())
         ready = {chroot.name for chroot in project.status.chroots if chroot.ready}
@@ -236,7 +241,7 @@ class Reconciler:
             # What is private is told again at each start: the store may have come from an older backup.
             private=self._executor.private.get(project.uid, project.status.private and not project.spec.private),
             ensured=frozenset(confirmed | ready),
-            active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
+            active_builds=sum(self._runs(build) for build in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,
             backend_message=self._executor.backend_message(project.uid),
         )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import TERMINAL
+from copr_operator.controller.queue import Turn
 from copr_operator.controller.table import Table, V
 from copr_operator.core.observed import BuildView, ChrootView, JobView, PackageView, PodView, ProjectView
 
@@ -95,6 +96,17 @@ class Store:
 
     def builds_of(self, project: ProjectView) -> list[BuildView]:
         return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
+
+    def turn(self, key: Key) -> Turn:
+        """Projects take turns. A background build that has begun nothing yet comes last; one that runs, or is to be
+        canceled or deleted, does not."""
+        build = self.builds.get(key.namespace, key.name) if key.kind == "build" else None
+        if build is None:
+            return Turn(group=(key.kind, key.namespace))
+        source = build.status.source
+        begun = source is not None and source.state != "pending"
+        last = build.spec.background and not (begun or build.spec.cancel or build.deleting)
+        return Turn(last, (key.namespace, build.spec.owner, build.spec.project))
 
     def batched(self, namespace: str) -> list[BuildView]:
         """Builds of a namespace with `afterBuild` or `withBuild`."""

@@ -46,8 +46,6 @@ class Synchronizer:
         self._installation = installation
         self._on_ghosts = on_ghosts
         self.last_resync = 0.0
-        self._closed: set[str] = set()
-        """Namespaces with builds that the last LIST was refused for: gone, and with them our Role."""
 
     async def resync(self) -> None:
         """One full LIST of what is watched: brings what the watch missed, drops what is gone, wakes all that is live.
@@ -57,14 +55,15 @@ class Synchronizer:
         store, feeder = self._store, self._feeder
         tables = (store.pods, store.jobs, store.builds, store.projects, store.packages, store.chroot_objects)
         held = [table.uids() for table in tables]
-        self._closed = set()
-        living = await self._list("coprchroots", feeder.chroot, paths.copr, {}, (self._installation,))
-        living |= await self._list("coprprojects", feeder.project, paths.copr, {})
+        here = (self._installation,)
+        living = await self._list("coprchroots", store.chroot_objects, feeder.chroot, paths.copr, {}, here)
+        living |= await self._list("coprprojects", store.projects, feeder.project, paths.copr, {})
         ours = {"labelSelector": OURS_SELECTOR}
-        living |= await self._list("jobs", feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
-        living |= await self._list("pods", feeder.pod, paths.core, ours)
-        living |= await self._list("coprbuilds", feeder.build, paths.copr, {"fieldSelector": ACTIVE_SELECTOR})
-        living |= await self._list("coprpackages", feeder.package, paths.copr, {})
+        living |= await self._list("jobs", store.jobs, feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
+        living |= await self._list("pods", store.pods, feeder.pod, paths.core, ours)
+        active = {"fieldSelector": ACTIVE_SELECTOR}
+        living |= await self._list("coprbuilds", store.builds, feeder.build, paths.copr, active)
+        living |= await self._list("coprpackages", store.packages, feeder.package, paths.copr, {})
         self._drop_ghosts(set().union(*held) - living)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
@@ -80,12 +79,15 @@ class Synchronizer:
     async def _list(
         self,
         plural: str,
+        table: Table[Any],
         apply: Callable[[str | None, dict[str, Any]], None],
         path: Callable[[str, str | None], str],
         params: dict[str, str],
         namespaces: tuple[str | None, ...] | None = None,
     ) -> set[str]:
-        uids = set()
+        """uids of what there is. Of a namespace that can't be read (its Role went with it, or is not there yet) it is
+        what was held: it must not keep the others from being looked after."""
+        uids: set[str] = set()
         for namespace in namespaces or self._namespaces:
             try:
                 async for items, _ in self._kube.list_pages(path(plural, namespace), params):
@@ -93,10 +95,10 @@ class Synchronizer:
                         uids.add(item["metadata"]["uid"])
                         apply(None, item)
             except ApiError as error:
-                if namespaces is not None or namespace is None or not error.forbidden:
+                if error.status != 403 or namespace in (None, self._installation):
                     raise
-                log.warning("%s is not looked after now: %s", namespace, error)
-                self._closed.add(namespace)
+                log.error("%s of namespace %s can't be read: %s", plural, namespace, error.message)
+                uids |= {view.uid for view in table.values() if view.namespace == namespace}
         return uids
 
     def _drop_ghosts(self, gone: set[str]) -> None:
@@ -112,8 +114,6 @@ class Synchronizer:
         )
         for table, drop in tables:
             for view in filter(None, map(table.find, gone)):
-                if view.namespace in self._closed:
-                    continue
                 count += 1
                 drop(view)
         if count:
@@ -130,8 +130,10 @@ class Synchronizer:
     async def find_deleted(self) -> None:
         """Wakes ended builds that are being deleted, and whose deletion the watch has not shown."""
         for namespace in self._namespaces:
-            if namespace not in self._closed:
+            try:
                 await self._list_ended(paths.copr("coprbuilds", namespace))
+            except ApiError as error:
+                log.warning("ended builds can't be listed: %s", error)
 
     async def watch_ended(self) -> None:
         """Wakes ended builds that are deleted or changed. Runs until it is cancelled."""

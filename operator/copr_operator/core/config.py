@@ -21,6 +21,8 @@ class Deadlines:
     importing: int = 900
     running_slack: int = 300
     """Added to the build's own timeout, which the wrapper in the pod keeps."""
+    stopping: int = 120
+    """For the pods of a deleted build to end; their grace period is 70 s."""
     refused_look: int = 10
     """A Job without a pod for so long may be held back by quota or admission: its Events are read."""
     backend_retry: int = 10
@@ -46,6 +48,8 @@ class BuildPods(BaseModel):
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
     affinity: dict[str, Any] | None = None
     priority_class_name: ObjectName | None = None
+    background_priority_class_name: ObjectName | None = None
+    """For background builds, so that the scheduler gives the nodes to others first; else as for the others."""
     runtime_class_name: ObjectName | None = None
     """For the source step, and for chroots that name none."""
     image_pull_secrets: list[ObjectName] = Field(default_factory=list)

@@ -136,14 +136,15 @@ def _pod_spec(observed: Observed, step: str, attempt: int, config: OperatorConfi
         "volumes": _volumes(config) + _source_volumes(observed.build, plan),
     }  # fmt: skip
     runtime_class = chroot.runtime_class_name if chroot is not None else None
-    return spec | _placement(config.build_pods, runtime_class)
+    return spec | _placement(config.build_pods, runtime_class, background=observed.build.spec.background)
 
 
-def _placement(wanted: BuildPods, runtime_class: str | None) -> dict[str, Any]:
+def _placement(wanted: BuildPods, runtime_class: str | None, *, background: bool) -> dict[str, Any]:
     """Where and how the pod may run, as the administrator says; a field that nobody sets stays absent."""
+    priority = (wanted.background_priority_class_name if background else None) or wanted.priority_class_name
     fields = {
         "runtimeClassName": runtime_class or wanted.runtime_class_name,
-        "priorityClassName": wanted.priority_class_name,
+        "priorityClassName": priority,
         "tolerations": wanted.tolerations,
         "affinity": wanted.affinity,
         "imagePullSecrets": [{"name": name} for name in wanted.image_pull_secrets],

@@ -80,6 +80,8 @@ class BuildView:
     spec: BuildSpec
     status: BuildStatus
     deleting: bool = False
+    deleted_at: datetime | None = None
+    """When its deletion was asked for."""
     finalizers: tuple[str, ...] = ()
     package_uid: str = ""
     """uid of the CoprPackage that it belongs to, if it was made from one."""
@@ -240,6 +242,7 @@ def build_view(obj: Mapping[str, Any]) -> BuildView:
         spec=BuildSpec.model_validate(obj["spec"]),
         status=BuildStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
+        deleted_at=parse_time(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
         package_uid=controller_of(obj, "CoprPackage")[1],
     )

@@ -5,16 +5,16 @@ the status is written once, and the events follow. State is derived from Jobs, P
 an ended step is latched in the status and never read again, so Jobs may vanish afterwards.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import IntEnum
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
 from copr_operator.api.common import TERMINAL
 from copr_operator.core import actions, arches, forks, gates, names, reruns, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
+from copr_operator.core.decision import Plan, Urgency, urgency
+from copr_operator.core.ends import leftovers, plan_deletion, plan_finished
 from copr_operator.core.observed import Observed, format_time
 from copr_operator.core.outcome import Fault
 from copr_operator.core.reasons import FAILURES, FailureClass
@@ -23,38 +23,13 @@ from copr_operator.core.status import BUILD_MESSAGE_LIMIT, conclude, failure_sta
 from copr_operator.core.steps import Step, read
 
 
-class Urgency(IntEnum):
-    """How soon a changed status must be written."""
-
-    NOW = 0
-    """Something rests on it: the id, the SRPM, an end."""
-    SOON = 1
-    """A new state or reason: at most once in two seconds."""
-    LAZY = 2
-    """Only the words are other: at most once a minute."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do about one build."""
-
-    actions: tuple[Action, ...] = ()
-    status: BuildStatus | None = None
-    """The status as it should be; None leaves it alone."""
-    urgency: Urgency = Urgency.LAZY
-    requeue_at: datetime | None = None
-    """When to look again if nothing happens: a deadline or a retry is due."""
-    forget: bool = False
-    """The build needs no more attention."""
-
-
 def plan(observed: Observed, config: OperatorConfig) -> Plan:
     """Decides what to do about one build."""
     build = observed.build
     if build.deleting:
-        return _plan_deletion(observed, config)
+        return plan_deletion(observed, config)
     if build.status.state in TERMINAL:
-        return _plan_finished(observed)
+        return plan_finished(observed)
     if build.status.id is None:
         return _plan_acceptance(observed, config)
     if not build.finalized:
@@ -71,43 +46,6 @@ def _plan_acceptance(observed: Observed, config: OperatorConfig) -> Plan:
     return _Planner(replace(observed, build=replace(build, status=status)), config).accept()
 
 
-def _plan_finished(observed: Observed) -> Plan:
-    """Terminal is final. A late cancel or a change of `results` is only acknowledged."""
-    build = observed.build
-    leftovers = tuple(_leftovers(observed))
-    if leftovers:
-        return Plan(actions=leftovers)
-    if build.status.observed_generation == build.generation:
-        return Plan(forget=True)
-    conditions = [c.model_copy(update={"observed_generation": build.generation}) for c in build.status.conditions]
-    status = build.status.model_copy(update={"observed_generation": build.generation, "conditions": conditions})
-    return Plan(status=status, urgency=Urgency.NOW, forget=True)
-
-
-def _plan_deletion(observed: Observed, config: OperatorConfig) -> Plan:
-    """Stop the pods, take the packages out of the repositories, let go. A build that was never adopted has neither."""
-    build = observed.build
-    if not build.finalized:
-        return Plan(forget=True)
-    live = [job for job in observed.jobs.values() if job.state == "active"]
-    stops = tuple(actions.DeleteJob(job.name, job.uid) for job in live if not job.deleting)
-    if stops:
-        return Plan(actions=stops)
-    if live:  # heard of by their own events when they are gone
-        return Plan(requeue_at=observed.now + timedelta(seconds=30))
-    if build.spec.results == "Delete" and build.status.id is not None and not observed.results_removed:
-        if observed.backend_message:
-            message = f"deletion waits for the backend: {observed.backend_message}"
-            status = conclude(build.status, build, observed.now, "BackendUnavailable", message, ending=True)
-            return Plan(
-                status=status,
-                urgency=_urgency(build.status, status, important=False),
-                requeue_at=observed.now + timedelta(seconds=config.deadlines.backend_retry),
-            )
-        return Plan(actions=(actions.RemoveResults(),))
-    return Plan(actions=(actions.RemoveFinalizer(),), forget=True)
-
-
 class _Planner:
     """One planning of a build that is accepted and not yet ended. Lives for one call of `plan`."""
 
@@ -115,7 +53,7 @@ class _Planner:
         self.observed = observed
         self.build = observed.build
         self.config = config
-        self.actions: list[Action] = list(_leftovers(observed))
+        self.actions: list[Action] = list(leftovers(observed))
         self.wake: list[datetime] = []
         self.reason, self.message = "", ""
         self.faults: dict[str, Fault] = {}
@@ -146,7 +84,7 @@ class _Planner:
         status = conclude(status, self.build, self.observed.now, self.reason, self.message)
         return Plan(
             status=status,
-            urgency=_urgency(self.build.status, status, self.important or terminal),
+            urgency=urgency(self.build.status, status, important=self.important or terminal),
             requeue_at=min(self.wake, default=None),
         )
 
@@ -394,39 +332,7 @@ class _Planner:
         return Plan(status=conclude(status, self.build, self.observed.now, "", ""), urgency=Urgency.NOW)
 
 
-def _leftovers(observed: Observed) -> Iterator[Action]:
-    """Jobs that still run although the written status has done with them: ended by a deadline, or tried anew."""
-    status = observed.build.status
-    latched = {chroot.name: (chroot.state, chroot.attempt) for chroot in status.chroots}
-    if status.source is not None:
-        latched[names.SOURCE_STEP] = (status.source.state, status.source.attempt)
-    for name, (state, attempt) in latched.items():
-        for number in range(1, names.MAX_ATTEMPTS + 1):
-            job = observed.jobs.get(names.job_name(observed.build.uid, name, number))
-            done = number < attempt or state in TERMINAL
-            if job is not None and done and job.state == "active" and not job.deleting:
-                yield actions.DeleteJob(job.name, job.uid)
-
-
 def _all_failed(status: BuildStatus, source: SourceStatus, failure: FailureStatus) -> BuildStatus:
     """Without an SRPM no chroot can be built: Copr marks them failed too."""
     chroots = [c.model_copy(update={"state": "failed", "ended_at": source.ended_at}) for c in status.chroots]
     return status.model_copy(update={"source": source, "chroots": chroots, "failure": failure})
-
-
-_DOING = frozenset({"Queued", "Starting", "SourceRunning", "Building", "Importing"})
-"""Reasons that only say more exactly what a state does: another one within a state is not worth a write."""
-
-
-def _urgency(old: BuildStatus, new: BuildStatus, important: bool) -> Urgency:
-    if important:
-        return Urgency.NOW
-    return Urgency.LAZY if _without_words(old) == _without_words(new) else Urgency.SOON
-
-
-def _without_words(status: BuildStatus) -> BuildStatus:
-    conditions = [
-        c.model_copy(update={"message": "", "reason": "" if c.reason in _DOING else c.reason})
-        for c in status.conditions
-    ]
-    return status.model_copy(update={"conditions": conditions})

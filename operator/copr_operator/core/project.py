@@ -57,7 +57,7 @@ class ObservedProject:
     ensured: frozenset[str] = frozenset()
     """Chroots whose repository the backend has confirmed since this controller started."""
     active_builds: int = 0
-    """Builds of this project that still have Jobs."""
+    """Builds of this project with Jobs that have not ended."""
     removed: bool = False
     backend_message: str = ""
 
@@ -112,12 +112,27 @@ def _plan_deletion(observed: ObservedProject, config: OperatorConfig) -> Project
         return ProjectPlan(released=True)
     again = observed.now + timedelta(seconds=config.deadlines.backend_retry)
     if observed.active_builds:
-        return ProjectPlan(requeue_at=again)
+        message = f"{observed.active_builds} builds of it still have Jobs that run"
+        return ProjectPlan(status=_leaving(observed, "BuildsRunning", message), requeue_at=again)
     if gates.holds_name(project) and not observed.removed:
         if observed.backend_message:
-            return ProjectPlan(requeue_at=again)
+            # The name passes on only when the old results are gone: the backend keeps them for its grace time.
+            return ProjectPlan(status=_leaving(observed, "ResultsLeft", observed.backend_message), requeue_at=again)
         return ProjectPlan(actions=(RemoveProject(),))
     return ProjectPlan(actions=(ReleaseProject(),), released=True)
+
+
+def _leaving(observed: ObservedProject, reason: str, message: str) -> ProjectStatus:
+    """What the deletion waits for. The name stays held: the backend asks who holds it."""
+    project, message = observed.project, f"deletion waits: {message}"
+    held = [c for c in project.status.conditions if c.type == "NameHeld"]
+    wanted = [(c.type, c.status, c.reason, c.message) for c in held]
+    wanted += [
+        ("Ready", ConditionStatus.FALSE, reason, message),
+        ("Reconciling", ConditionStatus.TRUE, reason, message),
+    ]
+    conditions = merge_conditions(project.status.conditions, wanted, project.generation, observed.now)
+    return project.status.model_copy(update={"observed_generation": project.generation, "conditions": conditions})
 
 
 def _status(observed: ObservedProject, config: OperatorConfig, taken: tuple[str, str] | None) -> ProjectStatus:

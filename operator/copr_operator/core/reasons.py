@@ -138,6 +138,17 @@ PACKAGES: dict[str, str] = {
 STALLED_PACKAGES = frozenset({"BuildFailed", "BuildCanceled", "NameCollision", "NameTaken", "SourceMissing"})
 """Those that time alone does not mend."""
 
+PROJECTS: dict[str, str] = {
+    "NameHeld": "The name is this project's.",
+    "NameTaken": "Another CoprProject has the name, the message says which. It passes on only when that one is gone with its results.",
+    "Ready": "Every repository is there.",
+    "RepositoryNotReady": "The (empty) repository of a chroot is not there yet.",
+    "BackendUnavailable": "The backend can't be reached.",
+    "BuildsRunning": "Its deletion waits for Jobs of its builds that still run.",
+    "ResultsLeft": "Its deletion waits until the backend has removed all its results: from the repositories at once, the files after the grace time (10 min).",
+}
+"""Reasons of a CoprProject's conditions."""
+
 
 def failure_class(reason: str) -> FailureClass:
     """The class of a reason; unknown reasons are programming errors (KeyError)."""

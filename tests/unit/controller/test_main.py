@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from copr_operator.controller.main import HEARTBEAT_LIMIT, Controller
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.store import Key
+from copr_operator.core import names
+from copr_operator.core.observed import format_time
 from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
 from tests.support.builders import CONFIG
@@ -161,6 +164,50 @@ class TestFirstList:
         kube.before = forbid
         with pytest.raises(ApiError, match="coprbuilds is forbidden"):
             await Life(kube, monkeypatch).task
+
+
+class TestResync:
+    async def test_the_first_comes_five_seconds_after_the_start_and_the_next_ones_by_the_setting(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kube, seen = FakeKube(), list[float]()
+
+        async def note(method: str, path: str) -> None:
+            if path.endswith("/coprprojects"):  # what only a full LIST asks for
+                seen.append(asyncio.get_running_loop().time())
+
+        kube.before = note
+        life = Life(kube, monkeypatch)
+        await asyncio.wait_for(life.ready.wait(), 5)
+        started = asyncio.get_running_loop().time()
+        await asyncio.sleep(1300)
+        assert [pytest.approx(time - started, abs=0.5) for time in seen] == [0, 5, 605, 1205]
+        life.stop.set()
+        await life.task
+
+    async def test_a_job_that_went_away_before_the_watches_began_holds_up_a_deletion_for_five_seconds_only(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No event ever shows its end: it was in the first LIST, and gone when the watches started."""
+        kube = FakeKube()
+        leaving = {"namespace": "ns", "deletionTimestamp": format_time(datetime.now(UTC))}
+        owner = {"apiVersion": names.API_VERSION, "kind": "CoprBuild", "name": "b", "uid": "u", "controller": True}
+        kube.put(("coprbuilds", "ns", "b"), {
+            "metadata": {"name": "b", "uid": "u", "finalizers": [names.FINALIZER], **leaving},
+            "spec": {**GOOD["CoprBuild"], "results": "Retain"},
+            "status": {"id": 1, "state": "running", "source": {"state": "running"}},
+        })  # fmt: skip
+        job = ("jobs", "ns", names.job_name("u", names.SOURCE_STEP, 1))
+        kube.put(job, {"metadata": {"name": job[2], "uid": "j", "ownerReferences": [owner], **leaving}})
+        life = Life(kube, monkeypatch)
+        await asyncio.wait_for(life.ready.wait(), 5)
+        del kube.objects[job]
+        await asyncio.sleep(4.5)
+        assert kube.objects["coprbuilds", "ns", "b"]["metadata"]["finalizers"] == [names.FINALIZER]
+        await asyncio.sleep(1)
+        assert kube.objects["coprbuilds", "ns", "b"]["metadata"]["finalizers"] == []
+        life.stop.set()
+        await life.task
 
 
 class TestHealth:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from copr_operator.controller.queue import BACKOFF_LIMIT, KeyedQueue
+from copr_operator.controller.queue import BACKOFF_LIMIT, KeyedQueue, Turn
 
 pytestmark = pytest.mark.looptime
 
@@ -113,6 +113,46 @@ async def test_a_worker_that_is_cancelled_takes_no_key_with_it(queue: KeyedQueue
     waiting.cancel()
     queue.add("a")
     assert await queue.get() == "a"
+
+
+class TestTurns:
+    """Keys are `<group><number>`; a capital letter is a group whose keys come last."""
+
+    @pytest.fixture
+    async def queue(self) -> KeyedQueue[str]:
+        return KeyedQueue(lambda key: Turn(key[0].isupper(), key[0].lower()))
+
+    async def test_groups_take_turns_and_each_keeps_its_order(self, queue: KeyedQueue[str]) -> None:
+        for key in ("a1", "a2", "a3", "b1", "c1", "c2"):
+            queue.add(key)
+        assert [await queue.get() for _ in range(6)] == ["a1", "b1", "c1", "a2", "c2", "a3"]
+
+    async def test_one_key_beside_a_thousand_of_another_group_waits_for_one_of_them(
+        self, queue: KeyedQueue[str]
+    ) -> None:
+        for number in range(1000):
+            queue.add(f"a{number}")
+        assert await queue.get() == "a0"
+        queue.add("b0")
+        assert [await queue.get(), await queue.get()] == ["a1", "b0"]
+
+    async def test_what_comes_last_comes_when_nothing_else_is_ready(self, queue: KeyedQueue[str]) -> None:
+        for key in ("A1", "B1", "A2", "a1", "b1"):
+            queue.add(key)
+        assert [await queue.get() for _ in range(5)] == ["a1", "b1", "A1", "B1", "A2"]
+        queue.add("A3")
+        assert await queue.get() == "A3"
+
+    async def test_the_turn_is_asked_anew_each_time_a_key_becomes_ready(self) -> None:
+        late: set[str] = {"x"}
+        queue: KeyedQueue[str] = KeyedQueue(lambda key: Turn(key in late, key))
+        queue.add("x")
+        key = await queue.get()
+        queue.add("x")
+        late.clear()
+        queue.done(key)
+        queue.add("y")
+        assert [await queue.get(), await queue.get()] == ["x", "y"]
 
 
 class TestDelays:

@@ -161,6 +161,57 @@ class TestResync:
         assert (Key("build", HERE, "ended") in place.woken) == woken
 
 
+class TestForbidden:
+    """A namespace whose Role is gone, or not there yet."""
+
+    @pytest.fixture
+    def place(self) -> Place:
+        place = Place("one", "two", HERE)
+        for namespace in ("one", "two"):
+            place.add("coprbuilds", f"of-{namespace}", namespace)
+            place.add("coprprojects", f"p-{namespace}", namespace)
+        return place
+
+    @staticmethod
+    def forbid(place: Place, where: str) -> None:
+        async def refuse(method: str, path: str) -> None:
+            if f"/namespaces/{where}/" in path:
+                raise ApiError(403, "Forbidden", "RBAC: role not found")
+
+        place.kube.before = refuse
+
+    async def test_it_keeps_no_other_from_being_listed_and_what_was_held_of_it_stays(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await place.sync.resync()
+        self.forbid(place, "one")
+        for name in ("one", "two"):
+            del place.kube.objects["coprbuilds", name, f"of-{name}"]
+        with caplog.at_level(logging.ERROR):
+            await place.sync.resync()
+        assert "coprbuilds of namespace one can't be read: RBAC: role not found" in caplog.text
+        assert place.store.builds.uids() == {"uid-of-one"}
+        assert place.store.projects.uids() == {"uid-p-one", "uid-p-two"}
+        assert place.ghosts == 1
+
+    async def test_a_controller_can_start_without_it(self, place: Place) -> None:
+        self.forbid(place, "one")
+        await place.sync.resync()
+        assert place.store.builds.uids() == {"uid-of-two"}
+
+    async def test_its_deleted_builds_are_not_looked_for_but_those_of_others_are(self, place: Place) -> None:
+        gone = place.add("coprbuilds", "ended", "two", status={"state": "succeeded"})
+        gone["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+        self.forbid(place, "one")
+        await place.sync.find_deleted()
+        assert Key("build", "two", "ended") in place.woken
+
+    async def test_without_the_installations_own_namespace_nothing_can_be_done(self, place: Place) -> None:
+        self.forbid(place, HERE)
+        with pytest.raises(ApiError, match="role not found"):
+            await place.sync.resync()
+
+
 class TestUnreadable:
     @pytest.mark.parametrize("plural", KINDS)
     def test_an_object_that_can_not_be_read_is_named_in_the_log_and_counts_as_none(

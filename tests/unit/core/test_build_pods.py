@@ -56,6 +56,13 @@ def test_placement_is_put_into_the_pods_of_every_step(step: str) -> None:
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
 
 
+@pytest.mark.parametrize(("background", "expected"), [(False, "builds"), (True, "leftovers")])
+def test_background_builds_may_have_a_priority_of_their_own(background: bool, expected: str) -> None:
+    wanted = config(priorityClassName="builds", backgroundPriorityClassName="leftovers")
+    made = job(observed(build(accepted(), background=background)), SRC, 1, wanted)
+    assert made["spec"]["template"]["spec"]["priorityClassName"] == expected
+
+
 def test_a_chroot_wins_over_what_holds_for_all_pods() -> None:
     chroot = ChrootSpec(
         name=D12, image="chroot:1", arch="x86_64", runtime_class_name="gvisor", node_selector={"pool": "own"}

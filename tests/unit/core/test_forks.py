@@ -4,7 +4,8 @@ from typing import Any
 
 from copr_operator.api.build import BuildStatus
 from copr_operator.core import actions
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.decision import Plan, Urgency
+from copr_operator.core.plan import plan
 from copr_operator.core.wire import ArtifactRef, CopiedBuild, CopiedChroot, Package
 from tests.support import builders
 from tests.support.builders import CONFIG, D12, D13, accepted, build, observed

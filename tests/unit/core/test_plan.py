@@ -7,8 +7,9 @@ import pytest
 from copr_operator.api.build import BuildStatus
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.core import actions, names
+from copr_operator.core.decision import Urgency
 from copr_operator.core.observed import Batch, Refusal
-from copr_operator.core.plan import Urgency, plan
+from copr_operator.core.plan import plan
 from tests.support.builders import (
     CONFIG,
     D12,

@@ -1,14 +1,18 @@
 """Given a world, the exact plan of a build that is canceled, has ended or is deleted."""
 
+from dataclasses import replace
+
 from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.core import actions, names
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.decision import Plan, Urgency
+from copr_operator.core.plan import plan
 from tests.support.builders import (
     CONFIG,
     D12,
     D13,
     RPMS_MADE,
     accepted,
+    at,
     build,
     container,
     imported,
@@ -96,6 +100,16 @@ class TestDeletion:
         last = plan(observed(dying, results_removed=True), CONFIG)
         assert last.actions == (actions.RemoveFinalizer(),)
         assert last.forget
+
+    def test_pods_that_never_end_are_waited_for_two_minutes(self) -> None:
+        """As on a node that is lost. The backend takes nothing more of a build that was removed."""
+        dying = replace(build(imported(), deleting=True), deleted_at=at(0))
+        stuck = job(D12, deleting=True)
+        waiting = plan(observed(dying, stuck, now=119), CONFIG)
+        assert (waiting.actions, waiting.requeue_at) == ((), at(120))
+        assert plan(observed(dying, stuck, now=120), CONFIG).actions == (actions.RemoveResults(),)
+        late = plan(observed(dying, job(D12), now=120), CONFIG)
+        assert late.actions == (actions.DeleteJob(stuck.name, stuck.uid),), "it is told to stop in any case"
 
     def test_an_absent_backend_delays_it_with_a_reason_and_a_next_look(self) -> None:
         decision = plan(observed(build(imported(), deleting=True), backend_message="no answer"), CONFIG)

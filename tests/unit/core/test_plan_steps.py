@@ -6,8 +6,9 @@ import pytest
 
 from copr_operator.api.build import ChrootStatus
 from copr_operator.core import actions, names
+from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import Refusal
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.plan import plan
 from tests.support.builders import (
     CONFIG,
     D12,

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 import copr_operator
-from copr_operator.core.reasons import FAILURES, PACKAGES, STALLED_PACKAGES, WAITS
+from copr_operator.core.reasons import FAILURES, PACKAGES, PROJECTS, STALLED_PACKAGES, WAITS
 from copr_operator.core.wire import WRAPPER_REASONS
 
 ROOT = Path(copr_operator.__file__).parent
 SPEAKING = [
     *(ROOT / "core" / name for name in (
         "outcome.py", "steps.py", "gates.py", "selection.py", "plan.py", "stepplan.py", "wire.py", "status.py",
-        "package.py")),
+        "package.py", "forks.py", "reruns.py", "refusals.py", "userns.py", "circles.py", "project.py", "decision.py",
+        "ends.py")),
     ROOT / "controller" / "executor.py",
     *sorted((ROOT / "builder" / "agent").glob("*.py")),
     *sorted((ROOT / "backend").glob("*.py")),
@@ -29,6 +30,7 @@ OF_OTHERS = frozenset({
     "RunContainerError", "FailedCreate", "DeleteOptions", "TokenReview", "SubjectAccessReview",
     # what object storage says, and a type's name
     "QuotaExceeded", "ObjectStore",
+    "ValidatingAdmissionPolicy",
     # options of ssh
     "BatchMode", "ForwardAgent", "GlobalKnownHostsFile", "IdentitiesOnly", "IdentityAgent", "IdentityFile",
     "PermitLocalCommand", "ProxyCommand", "StrictHostKeyChecking", "UserKnownHostsFile",
@@ -46,7 +48,8 @@ def words(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", SPEAKING, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_reason_that_code_gives_is_in_the_tables(file: Path) -> None:
-    unknown = set(words(file)) - FAILURES.keys() - WAITS.keys() - PACKAGES.keys() - OF_OTHERS
+    known = FAILURES.keys() | WAITS.keys() | PACKAGES.keys() | PROJECTS.keys() | OF_OTHERS
+    unknown = set(words(file)) - known
     assert not unknown, f"neither in core/reasons.py nor known as no reason: {sorted(unknown)}"
 
 
@@ -56,7 +59,7 @@ def test_each_exit_code_of_the_scripts_has_a_failure_in_the_table() -> None:
 
 def test_each_reason_in_the_tables_is_given_somewhere() -> None:
     code = "\n".join(file.read_text() for file in ROOT.rglob("*.py") if file.name != "reasons.py")
-    unused = [name for name in (*FAILURES, *WAITS, *PACKAGES) if f'"{name}"' not in code]
+    unused = [name for name in (*FAILURES, *WAITS, *PACKAGES, *PROJECTS) if f'"{name}"' not in code]
     assert not unused
 
 

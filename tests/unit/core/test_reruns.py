@@ -8,8 +8,9 @@ import pytest
 from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.api.common import Phase
 from copr_operator.core import actions
+from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import Batch, BuildView
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.plan import plan
 from tests.support.builders import CONFIG, D12, D13, accepted, at, build, imported, observed, project, reason
 
 D11 = "debian-11-x86_64"

@@ -10,9 +10,10 @@ import pytest
 from copr_operator.api.build import ChrootStatus
 from copr_operator.api.common import Phase
 from copr_operator.core import actions, names
+from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import Refusal
 from copr_operator.core.outcome import POD_LAG
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.plan import plan
 from copr_operator.core.steps import Step, read
 from tests.support.builders import (
     CONFIG,

@@ -6,8 +6,9 @@ import pytest
 
 from copr_operator.core import actions
 from copr_operator.core import names as core_names
+from copr_operator.core.decision import Plan
 from copr_operator.core.observed import PodView, Refusal
-from copr_operator.core.plan import Plan, plan
+from copr_operator.core.plan import plan
 from copr_operator.core.userns import lacks_user_namespaces, without_ids
 from tests.support.builders import CONFIG, accepted, at, build, container, job, observed, pod, reason
 
