@@ -1,7 +1,7 @@
 """What a user's script can connect to from the real node, with and without the policy of manifests/tenant enforced."""
 
 from tests.e2e.source_builds import Servers, SourceBuilds, custom, heredoc
-from tests.support.installation import SOURCE_PORT
+from tests.support.installation import FRONTEND_PORT, SOURCE_PORT
 from tests.support.policy_enforcer import enforced
 
 PLACES = {
@@ -9,7 +9,7 @@ PLACES = {
     "frontend": ("copr-frontend.copr-operator.svc", 8080),
     "backend": ("copr-backend.copr-operator.svc", 8080),
     "source": ("SOURCE", SOURCE_PORT),
-    "another-port-of-the-source": ("SOURCE", 30080),
+    "another-port-of-the-source": ("SOURCE", FRONTEND_PORT),
 }
 
 

@@ -272,10 +272,11 @@ def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[s
     mounts: list[dict[str, Any]] = [
         {"name": "token", "mountPath": names.TOKEN_PATH.rpartition("/")[0], "readOnly": True},
         {"name": "ctl", "mountPath": names.CTL_DIR, "readOnly": "ctl" not in writes},
+        # collect reads the checksum of the source there: nothing untrusted can write it.
+        {"name": "in", "mountPath": names.IN_DIR, "readOnly": "in" not in writes},
     ]
     if "in" in writes:
         env = [*_outward_env(config.build_pods), *env]
-        mounts.append({"name": "in", "mountPath": names.IN_DIR})
     else:
         mounts.append({"name": "out", "mountPath": names.OUT_DIR, "readOnly": True})
     if config.backend_ca_config_map is not None:

@@ -73,6 +73,17 @@ def test_untrusted_code_has_no_token_no_plan_and_only_reads_its_input() -> None:
     assert {entry["name"] for entry in work["env"]} == {"HOME", "LANG"}
 
 
+def test_the_checksum_of_the_source_reaches_collect_where_untrusted_code_can_not_change_it() -> None:
+    spec = pod({"type": "link", "link": {"url": "https://x.example/hello.spec"}})
+    seen = {
+        name: {mount["mountPath"]: mount.get("readOnly", False) for mount in container(spec, name)["volumeMounts"]}
+        for name in ("fetch", "source", "collect")
+    }
+    assert {name: read_only[names.IN_DIR] for name, read_only in seen.items()} == {
+        "fetch": False, "source": True, "collect": True,
+    }  # fmt: skip
+
+
 def test_the_ca_bundle_for_servers_outside_is_where_they_are_asked() -> None:
     config = replace(CONFIG, build_pods=BuildPods.model_validate({"caConfigMap": "company-ca"}))
     spec = pod(PYPI, config)
