@@ -28,7 +28,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--namespace", required=True, help="The installation's own namespace (CoprChroots, Lease, id counter).")
-@click.option("--watch", "watched", multiple=True, help="Namespace to look after; repeatable. None: all namespaces.")
+@click.option("--watch", multiple=True, help="Namespace to look after; repeatable. None: all namespaces.")
 @click.option("--operator-image", required=True, help="Image of the trusted containers in build pods.")
 @click.option("--source-image", required=True, help="Image in which SRPMs are made.")
 @click.option("--backend-url", required=True, help="Backend as build pods reach it.")
@@ -60,7 +60,7 @@ def main() -> None:
 @_LOG_OPTIONS[1]
 def controller(
     namespace: str,
-    watched: tuple[str, ...],
+    watch: tuple[str, ...],
     operator_image: str,
     source_image: str,
     backend_url: str,
@@ -124,7 +124,7 @@ def controller(
     )
     settings = ControllerSettings(
         operator=operator,
-        namespaces=watched,
+        namespaces=watch,
         kubeconfig=kubeconfig,
         backend_control_url=backend_control_url,
         backend_token_file=backend_token_file,

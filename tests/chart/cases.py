@@ -309,3 +309,17 @@ CASES: tuple[Case, ...] = (
     case("extraObjects", ["apiVersion: v1\nkind: Secret\nmetadata: {name: '{{ .Release.Name }}'}"],
          lambda o: o.names("Secret"), {"copr-operator"}),
 )  # fmt: skip
+
+APART = frozenset({
+    "fullnameOverride", "nameOverride", "crds.enabled", "rbac.create", "frontend.enabled", "uninstall.drain",
+    "backend.persistence.existingClaim", "podDisruptionBudget.enabled", "frontend.replicas", "watchNamespaces",
+    "controller.serviceAccount.create", "backend.serviceAccount.create", "frontend.serviceAccount.create",
+    "backend.service.nodePort", "frontend.service.nodePort", "extraObjects", "test.namespace", "demo.namespace",
+})  # fmt: skip
+"""Values that make less, or need what only another value gives."""
+
+
+def everything(namespace: str) -> dict[str, Any]:
+    """Values that make the most objects and fields in one rendering. `namespace`: of the demo project."""
+    together = {case.path: case.value for case in CASES if case.path not in APART}
+    return {**together, "demo.enabled": True, "demo.namespace": namespace, "demo.name": "demo"}

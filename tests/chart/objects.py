@@ -49,6 +49,12 @@ class Objects:
         data: dict[str, str] = self.find("ConfigMap", f"{RELEASE}-{component}-settings")["data"]
         return data
 
+    def variables(self, component: str) -> set[str]:
+        """Names of the settings of a component, whatever it is called here; none when it is left out."""
+        prefix = f"COPR_{component.upper()}_"
+        found = {name for one in self.all if one["kind"] == "ConfigMap" for name in one["data"]}
+        return {name for name in found if name.startswith(prefix)}
+
     def build_pods(self) -> dict[str, Any]:
         """What the controller gets as --build-pods."""
         pods: dict[str, Any] = json.loads(self.settings("controller")["COPR_CONTROLLER_BUILD_PODS"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.cases import CASES, CHROOT
+from tests.chart.cases import CHROOT, everything
 from tests.chart.objects import Objects, nested
 from tests.cluster import api as clusters
 from tests.support.chart import render
@@ -17,24 +17,9 @@ from tests.support.installation import REPOSITORY
 NAMESPACE = "chart-restricted"
 FOREIGN = frozenset({"HTTPRoute", "ServiceMonitor", "PodMonitor", "SecurityContextConstraints"})
 """Kinds of other projects, whose definitions this API server does not have."""
-APART = frozenset({
-    "fullnameOverride", "nameOverride", "crds.enabled", "rbac.create", "frontend.enabled", "uninstall.drain",
-    "backend.persistence.existingClaim", "podDisruptionBudget.enabled", "frontend.replicas", "watchNamespaces",
-    "controller.serviceAccount.create", "backend.serviceAccount.create", "frontend.serviceAccount.create",
-    "backend.service.nodePort", "frontend.service.nodePort", "extraObjects", "test.namespace", "demo.namespace",
-})  # fmt: skip
-"""Values that make less, or need what only another value gives."""
-
-
-def everything() -> dict[str, Any]:
-    """Values that make the most objects and fields in one rendering."""
-    together = {case.path: case.value for case in CASES if case.path not in APART}
-    return {**together, "demo.enabled": True, "demo.namespace": NAMESPACE, "demo.name": "demo"}
-
-
 VALUES: dict[str, dict[str, Any]] = {
     "the defaults": {},
-    "all values": everything(),
+    "all values": everything(NAMESPACE),
     "two namespaces": {"watchNamespaces": [NAMESPACE, "default"], "chroots": [CHROOT]},
 }
 

@@ -148,6 +148,8 @@ def rules(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
 
 def test_with_namespaces_the_cluster_gives_no_more_than_what_no_role_can() -> None:
     assert rules(rendered({"watchNamespaces": ["a"]}).all) == {
+        ("copr-operator.dev", "coprbuilds", "get"),
+        ("copr-operator.dev", "coprprojects", "get"),
         ("copr-operator.dev", "coprbuilds", "patch"),
         ("copr-operator.dev", "coprprojects", "patch"),
         ("copr-operator.dev", "coprbuilds/finalizers", "update"),

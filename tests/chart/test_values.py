@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
+from copr_operator.cli import controller
 from copr_operator.core.config import BuildPods
-from tests.chart.cases import CASES, CHROOT, Case
+from copr_operator.frontend.settings import FrontendSettings
+from tests.chart.cases import CASES, CHROOT, Case, everything
 from tests.chart.objects import Objects, rendered
 from tests.support import chart_values
 from tests.support.chart import HelmError
@@ -40,6 +42,21 @@ def test_every_setting_of_the_backend_can_be_given_and_is_read_as_it_was_given()
     read = BackendSettings.from_environment(environment)
     assert {name: getattr(read, name) for name in names} == wanted
     assert environment[f"{ENV_PREFIX}ROOT"] == "/var/lib/copr"
+
+
+def test_no_setting_that_the_chart_gives_goes_unread() -> None:
+    """A variable that no option and no field reads is ignored without a word."""
+    read = {
+        "controller": {parameter.name for parameter in controller.params},
+        "backend": set(BackendSettings.model_fields) | {"log_level"},
+        "frontend": set(FrontendSettings.model_fields) | {"log_level"},
+    }
+    renderings = [rendered(everything("a")), rendered({"watchNamespaces": ["a"]})]
+    for component, names in read.items():
+        prefix = f"COPR_{component.upper()}_"
+        given = {name for objects in renderings for name in objects.variables(component)}
+        assert given
+        assert {name.removeprefix(prefix).lower() for name in given} - names == set(), component
 
 
 def test_build_pods_are_what_the_controller_can_read() -> None:

@@ -45,6 +45,11 @@ class Cluster:
     run: Path
     logs: Path
 
+    @property
+    def audit_log(self) -> Path:
+        """What ServiceAccounts asked of the API server: an event of audit.k8s.io a line. Of a local cluster only."""
+        return layouts.layout_of(self.profile).audit_log
+
     def stop_part(self, name: str, *, kill: bool = False) -> None:
         """Stop a part and return when it is gone; kill=True does it by SIGKILL."""
         supervisor = self._supervisor()

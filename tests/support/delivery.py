@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -39,8 +40,9 @@ class RealBackend:
 @contextlib.asynccontextmanager
 async def real_backend(world: World, kubeconfig: Path, directory: Path) -> AsyncIterator[RealBackend]:
     """Starts `copr-operator backend`; its users are ServiceAccounts of the world's namespace."""
-    controller = await _token(world.kube, world.namespace, await _account(world, CONTROLLER))
-    frontend = await _token(world.kube, world.namespace, await _account(world, FRONTEND))
+    audience = names.TOKEN_AUDIENCE
+    controller = await account_token(world.kube, world.namespace, await _account(world, CONTROLLER), audience)
+    frontend = await account_token(world.kube, world.namespace, await _account(world, FRONTEND), audience)
     await _allow_builds(world, FRONTEND)
     root, port = directory / "store", free_port()
     backend = RealBackend(f"http://127.0.0.1:{port}", root, directory / "controller.token", directory / "token")
@@ -96,9 +98,12 @@ async def _allow_builds(world: World, account: str) -> None:
     await world.kube.create(f"{rbac}/rolebindings", binding)
 
 
-async def _token(kube: KubeClient, namespace: str, account: str, pod: Mapping[str, Any] | None = None) -> str:
-    """A token for the backend; with `pod` one that is bound to it, as the kubelet projects it."""
-    spec: dict[str, Any] = {"audiences": [names.TOKEN_AUDIENCE], "expirationSeconds": 3600}
+async def account_token(
+    kube: KubeClient, namespace: str, account: str, audience: str | None = None, pod: Mapping[str, Any] | None = None
+) -> str:
+    """A ServiceAccount's token, for the API server unless there is an `audience`; with `pod` one that is bound to it,
+    as the kubelet projects it."""
+    spec: dict[str, Any] = {"audiences": [audience] if audience else [], "expirationSeconds": 3600}
     if pod is not None:
         metadata = pod["metadata"]
         spec["boundObjectRef"] = {
@@ -115,7 +120,8 @@ class DeliveringPods:
     """Pods that really deliver: set `behaviour` as the fake kubelet's. What they brought is in `uploads`."""
 
     world: World
-    backend: RealBackend
+    backend_url: str
+    verify: ssl.SSLContext | bool = True
     package: str = "hello"
     version: str = "2.8"
     release: str = "1"
@@ -143,9 +149,11 @@ class DeliveringPods:
 
     async def _deliver(self, pod: dict[str, Any]) -> StepSummary:
         plan = plan_of(pod)
-        token = await _token(self.world.kube, self.world.namespace, "default", pod)
+        token = await account_token(self.world.kube, self.world.namespace, "default", names.TOKEN_AUDIENCE, pod)
         headers = {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=self.backend.url, headers=headers, timeout=30) as http:
+        async with httpx.AsyncClient(
+            base_url=self.backend_url, headers=headers, timeout=30, verify=self.verify
+        ) as http:
             files = await self._files(plan, http)
             log = await http.patch(f"/agent/v1/log/{names.LIVE_LOG}", params={"offset": 0}, content=b"building\n")
             log.raise_for_status()

@@ -35,7 +35,7 @@ async def whole(here: World, cluster: clusters.Cluster, tmp_path: Path) -> Async
     """alice has a token."""
     await here.create_chroots()
     async with real_backend(here, cluster.kubeconfig, tmp_path) as backend:
-        pods = DeliveringPods(here, backend)
+        pods = DeliveringPods(here, backend.url)
         here.kubelet.behaviour = pods.behaviour
         operator = replace(here.settings().operator, backend_url=backend.url, results_url=backend.url)
         async with (
