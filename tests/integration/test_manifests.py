@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from copr_operator import __version__
+from copr_operator.api.sources import SOURCE_TYPES
 from tests.cluster import api as clusters
+from tests.support.samples import SAMPLES, sample
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 CHROOTS = sorted(path.parent for path in (MANIFESTS / "chroots").glob("*/kustomization.yaml"))
@@ -38,3 +40,17 @@ def test_what_a_namespace_with_builds_needs_is_admitted(cluster: clusters.Cluste
     kubectl(
         cluster, "create", "--dry-run=server", "--validate=strict", "-n", "default", "-k", str(MANIFESTS / "tenant")
     )
+
+
+@pytest.mark.parametrize("file", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_samples_are_admitted(cluster: clusters.Cluster, file: Path) -> None:
+    where = ("-k", str(SAMPLES)) if file.stem == "kustomization" else ("-f", str(file))
+    kubectl(cluster, "create", "--dry-run=server", "--validate=strict", "-n", "default", *where)
+
+
+def test_there_is_a_sample_of_every_source_and_it_is_called_so() -> None:
+    files = {path.stem for path in SAMPLES.glob("*.yaml")} - {"kustomization", "project"}
+    assert files == set(SOURCE_TYPES)
+    assert [sample(name)["spec"]["source"]["type"] for name in SOURCE_TYPES] == list(SOURCE_TYPES)
+    listed = yaml.safe_load((SAMPLES / "kustomization.yaml").read_text())["resources"]
+    assert set(listed) == {f"{name}.yaml" for name in files | {"project"}} - {"upload.yaml"}
