@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(1200))
     # The chart is installed on a cluster without anything of ours; what comes then installs by kustomize, and stays.
-    items.sort(key=lambda item: item.path.name != "test_chart.py")
+    items.sort(key=lambda item: not item.path.name.startswith("test_chart"))
 
 
 class Builds:

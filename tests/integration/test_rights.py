@@ -159,8 +159,8 @@ async def test_the_roles_are_what_a_whole_life_uses(
         async with it.release.serving("backend"), it.release.running("controller"):
             await held_back(it)
             await by_kubectl(it)
+            await told_and_forgotten(it)
             async with it.release.serving("frontend", auth=await login(it)) as http:
-                await told_and_forgotten(it)
                 await by_the_api(it, http)
             await it.release.command(
                 "test", "smoke-test", "--namespace", it.builds.namespace, "--chroot", CHROOT, "--backend-url",

@@ -54,6 +54,22 @@ def render(
     return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
 
 
+def former_chart(directory: Path) -> Path:
+    """The chart of the last release (a tag), else as it was before the last commit that changed it."""
+    tag = subprocess.run(["git", "describe", "--tags", "--abbrev=0"], cwd=REPOSITORY, capture_output=True, text=True)
+    commit = tag.stdout.strip() if tag.returncode == 0 else _git("log", "--skip=1", "-1", "--format=%H", "--", CHART)
+    archive = directory / "former.tar"
+    _git("archive", f"--output={archive}", commit, CHART.relative_to(REPOSITORY))
+    shutil.unpack_archive(archive, directory, filter="data")
+    return directory / CHART.relative_to(REPOSITORY)
+
+
+def _git(*arguments: str | Path) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
 @dataclass
 class Release:
     """The chart on the node cluster, with the images of this working tree and a volume on the node."""
@@ -111,11 +127,11 @@ class Release:
     def helm(self, *arguments: str) -> str:
         return helm(*arguments, "--namespace", NAMESPACE, kubeconfig=self.cluster.kubeconfig)
 
-    def put(self, command: str, *options: str) -> str:
+    def put(self, command: str, *options: str, chart: Path = CHART) -> str:
         """`install` or `upgrade` with our values and `options`; waits until all runs."""
         file = write_values(self.values())
         try:
-            return self.helm(command, RELEASE, str(CHART), "--values", file, "--wait", "--timeout", "2m", *options)
+            return self.helm(command, RELEASE, str(chart), "--values", file, "--wait", "--timeout", "2m", *options)
         finally:
             os.unlink(file)
 

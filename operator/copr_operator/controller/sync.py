@@ -46,6 +46,8 @@ class Synchronizer:
         self._installation = installation
         self._on_ghosts = on_ghosts
         self.last_resync = 0.0
+        self._closed: set[str] = set()
+        """Namespaces with builds that the last LIST was refused for: gone, and with them our Role."""
 
     async def resync(self) -> None:
         """One full LIST of what is watched: brings what the watch missed, drops what is gone, wakes all that is live.
@@ -55,6 +57,7 @@ class Synchronizer:
         store, feeder = self._store, self._feeder
         tables = (store.pods, store.jobs, store.builds, store.projects, store.chroot_objects)
         held = [table.uids() for table in tables]
+        self._closed = set()
         living = await self._list("coprchroots", feeder.chroot, paths.copr, {}, (self._installation,))
         living |= await self._list("coprprojects", feeder.project, paths.copr, {})
         ours = {"labelSelector": OURS_SELECTOR}
@@ -81,10 +84,16 @@ class Synchronizer:
     ) -> set[str]:
         uids = set()
         for namespace in namespaces or self._namespaces:
-            async for items, _ in self._kube.list_pages(path(plural, namespace), params):
-                for item in items:
-                    uids.add(item["metadata"]["uid"])
-                    apply(None, item)
+            try:
+                async for items, _ in self._kube.list_pages(path(plural, namespace), params):
+                    for item in items:
+                        uids.add(item["metadata"]["uid"])
+                        apply(None, item)
+            except ApiError as error:
+                if namespaces is not None or namespace is None or not error.forbidden:
+                    raise
+                log.warning("%s is not looked after now: %s", namespace, error)
+                self._closed.add(namespace)
         return uids
 
     def _drop_ghosts(self, gone: set[str]) -> None:
@@ -99,6 +108,8 @@ class Synchronizer:
         )
         for table, drop in tables:
             for view in filter(None, map(table.find, gone)):
+                if view.namespace in self._closed:
+                    continue
                 count += 1
                 drop(view)
         if count:
@@ -114,7 +125,8 @@ class Synchronizer:
     async def find_deleted(self) -> None:
         """Wakes ended builds that are being deleted, and whose deletion the watch has not shown."""
         for namespace in self._namespaces:
-            await self._list_ended(paths.copr("coprbuilds", namespace))
+            if namespace not in self._closed:
+                await self._list_ended(paths.copr("coprbuilds", namespace))
 
     async def watch_ended(self) -> None:
         """Wakes ended builds that are deleted or changed. Runs until it is cancelled."""

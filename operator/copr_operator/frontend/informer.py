@@ -72,6 +72,9 @@ class Informers:
                     version = ""
                     continue
                 logger.warning("the watch of %s broke: %s", plural, error)
+                if error.forbidden and place is not None and plural != "coprchroots":
+                    # The namespace is gone, and with it our Role: the others must not wait for it.
+                    self._synced[plural, place].set()
             except Exception:
                 logger.exception("the informer of %s failed; it begins anew", plural)
                 version = ""

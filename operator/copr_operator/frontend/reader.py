@@ -91,7 +91,12 @@ class Reader:
         query = ",".join(f"{path}={value}" for path, value in selector.items())
         found: list[dict[str, Any]] = []
         for place in self._namespaces:
-            answer = await self._kube.get(paths.copr(plural, place), {"fieldSelector": query})
+            try:
+                answer = await self._kube.get(paths.copr(plural, place), {"fieldSelector": query})
+            except ApiError as error:
+                if place is not None and error.forbidden:
+                    continue  # the namespace is gone, and with it our Role: nothing is there
+                raise
             found += answer.get("items") or ()
         return found
 

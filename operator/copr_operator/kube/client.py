@@ -60,6 +60,11 @@ class ApiError(Exception):
         return self.status == 404
 
     @property
+    def forbidden(self) -> bool:
+        """Not allowed. Also what is said of a namespace that was deleted, where a Role in it gave the right."""
+        return self.status == 403
+
+    @property
     def conflict(self) -> bool:
         """A stale resourceVersion, or a name that exists already."""
         return self.status == 409

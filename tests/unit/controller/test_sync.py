@@ -8,6 +8,7 @@ import pytest
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
 from copr_operator.controller.transport import Feeder
+from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
 from tests.unit.controller.fakes import FakeKube
 
@@ -18,13 +19,13 @@ KINDS = {"coprbuilds": "CoprBuild", "coprprojects": "CoprProject", "coprchroots"
 class Place:
     """A store that is fed from an API server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *namespaces: str) -> None:
         self.kube = FakeKube()
         self.woken: list[Key] = []
         self.ghosts = 0
         self.store = Store(self.woken.append, HERE)
-        self.feeder = Feeder(self.store)
-        self.sync = Synchronizer(self.kube, self.store, self.feeder, self.woken.append, (), HERE, self._count)
+        self.feeder = Feeder(self.store, namespaces)
+        self.sync = Synchronizer(self.kube, self.store, self.feeder, self.woken.append, namespaces, HERE, self._count)
 
     def _count(self, number: int) -> None:
         self.ghosts += number
@@ -101,6 +102,39 @@ class TestResync:
         held = place.store.builds.get(HERE, "hello")
         assert held is not None
         assert held.status.state == "running"
+
+    async def test_a_namespace_that_was_deleted_holds_up_no_other_and_nothing_of_it_is_a_ghost(self) -> None:
+        place = Place("one", "two")
+        for namespace in ("one", "two"):
+            place.add("coprbuilds", f"in-{namespace}", namespace)
+        await place.sync.resync()
+
+        async def refuse(method: str, path: str) -> None:
+            if "/namespaces/one/" in path:
+                raise ApiError(403, "Forbidden", "the Role is gone")
+
+        place.kube.before = refuse
+        place.add("coprbuilds", "new", "two")
+        await place.sync.resync()
+        await place.sync.find_deleted()
+        assert place.store.builds.uids() == {"uid-in-one", "uid-in-two", "uid-new"}
+        assert place.ghosts == 0
+
+    async def test_without_the_right_to_read_chroots_there_is_no_picture(self, place: Place) -> None:
+        async def refuse(method: str, path: str) -> None:
+            raise ApiError(403, "Forbidden", "no Role")
+
+        place.kube.before = refuse
+        with pytest.raises(ApiError):
+            await place.sync.resync()
+
+    async def test_builds_of_the_installations_own_namespace_do_not_count_when_others_are_named(self) -> None:
+        place = Place("one")
+        for kind in ("coprbuilds", "coprprojects"):
+            obj = place.add(kind, "x")
+            (place.feeder.build if kind == "coprbuilds" else place.feeder.project)("ADDED", obj)
+        place.feeder.chroot("ADDED", place.add("coprchroots", "fedora"))
+        assert (len(place.store.builds), len(place.store.projects), len(place.store.chroots)) == (0, 0, 1)
 
     async def test_an_ended_build_whose_deletion_the_watch_has_not_shown_is_woken(self, place: Place) -> None:
         gone = place.add("coprbuilds", "ended", status={"state": "succeeded"})
