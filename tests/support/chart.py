@@ -65,9 +65,8 @@ def former_chart(directory: Path) -> Path:
 
 
 def _git(*arguments: str | Path) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=REPOSITORY, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 @dataclass
