@@ -23,11 +23,11 @@ from copr_operator.core import names
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 from tests.cluster import api as clusters
-from tests.support.chart_processes import ChartProcesses, make_namespace
+from tests.support.chart_processes import ChartProcesses
 from tests.support.delivery import DeliveringPods
 from tests.support.fake_kubelet import Status, disrupted, fail_build, plan_of
 from tests.support.rights import Request, Right, allows, requests, rights_of
-from tests.support.world import World, eventually, manifest, world
+from tests.support.world import World, eventually, make_namespace, manifest, world
 from tests.unit.backend import rpms
 
 CHROOT = "debian-13-x86_64"

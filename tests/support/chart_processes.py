@@ -17,7 +17,6 @@ import httpx
 import yaml
 
 from copr_operator.core import names
-from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 from tests.cluster import api as clusters
 from tests.integration.backend.process import REPOSITORY, free_port
@@ -184,9 +183,3 @@ class ChartProcesses:
         output = (await process.communicate())[0].decode()
         assert process.returncode == 0, output
         return output
-
-
-async def make_namespace(kube: KubeClient, name: str, level: str) -> None:
-    """A namespace where a level of Pod Security is enforced."""
-    metadata = {"name": name, "labels": {"pod-security.kubernetes.io/enforce": level}}
-    await kube.create(paths.core("namespaces"), {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})

@@ -256,14 +256,18 @@ async def eventually(probe: Callable[[], Any], describe: Callable[[], str], time
         raise AssertionError(describe()) from None
 
 
+async def make_namespace(kube: KubeClient, name: str, level: str) -> None:
+    """A namespace where a level of Pod Security is enforced."""
+    metadata = {"name": name, "labels": {"pod-security.kubernetes.io/enforce": level}}
+    await kube.create(paths.core("namespaces"), {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+
 @contextlib.asynccontextmanager
 async def world(kube: KubeClient, tmp: Path) -> AsyncIterator[World]:
-    """A namespace of its own, a fake backend and a fake kubelet; the namespace is deleted afterwards."""
+    """A namespace of its own, where Pod Security is enforced as for builds, a fake backend and a fake kubelet; the
+    namespace is deleted afterwards."""
     namespace = f"t-{secrets.token_hex(4)}"
-    await kube.create(
-        paths.core("namespaces"),
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-    )
+    await make_namespace(kube, namespace, "baseline")
     try:
         async with FakeBackend().serve() as backend, FakeKubelet(kube, namespace).serve() as kubelet:
             yield World(kube, namespace, backend, kubelet, tmp)

@@ -1,4 +1,4 @@
-"""Real frontend processes with nothing but the rights of manifests/base/rbac-frontend.yaml; several replicas; ends."""
+"""Real frontend processes with nothing but the rights of the manifests, in one namespace; several replicas; ends."""
 
 import asyncio
 import contextlib
@@ -39,27 +39,18 @@ class Replica:
 
 
 async def install_rights(world: World) -> None:
-    """The manifest as it is, but for the namespace."""
-    paths_by_kind = {
+    """The manifests as they are, but for the namespace, which is the installation's and has the builds."""
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{world.namespace}"
+    collections = {
         "ServiceAccount": paths.core("serviceaccounts", world.namespace),
-        "Role": f"/apis/rbac.authorization.k8s.io/v1/namespaces/{world.namespace}/roles",
-        "RoleBinding": f"/apis/rbac.authorization.k8s.io/v1/namespaces/{world.namespace}/rolebindings",
-        "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-        "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        "Role": f"{rbac}/roles",
+        "RoleBinding": f"{rbac}/rolebindings",
     }
-    for obj in yaml.safe_load_all((REPOSITORY / "manifests/base/rbac-frontend.yaml").read_text()):
-        for subject in obj.get("subjects", ()):
-            subject["namespace"] = world.namespace
-        if obj["kind"].startswith("Cluster"):
-            obj["metadata"]["name"] += f"-{world.namespace}"
-            if "roleRef" in obj:
-                obj["roleRef"]["name"] += f"-{world.namespace}"
-        await world.kube.create(paths_by_kind[obj["kind"]], obj)
-
-
-async def remove_rights(world: World) -> None:
-    for plural in ("clusterroles", "clusterrolebindings"):
-        await world.kube.delete(f"/apis/rbac.authorization.k8s.io/v1/{plural}/{ACCOUNT}-{world.namespace}")
+    for file in ("base/rbac-frontend.yaml", "overlays/namespaced/rights/frontend.yaml"):
+        for obj in yaml.safe_load_all((REPOSITORY / "manifests" / file).read_text()):
+            for subject in obj.get("subjects", ()):
+                subject["namespace"] = world.namespace
+            await world.kube.create(collections[obj["kind"]], obj)
 
 
 async def account_kubeconfig(world: World, cluster: clusters.Cluster, directory: Path) -> Path:
@@ -111,13 +102,10 @@ async def replica(world: World, kubeconfig: Path) -> AsyncIterator[Replica]:
 
 
 @pytest.fixture
-async def kubeconfig(here: World, cluster: clusters.Cluster, tmp_path: Path) -> AsyncIterator[Path]:
+async def kubeconfig(here: World, cluster: clusters.Cluster, tmp_path: Path) -> Path:
     await here.create_chroots()
     await install_rights(here)
-    try:
-        yield await account_kubeconfig(here, cluster, tmp_path)
-    finally:
-        await remove_rights(here)
+    return await account_kubeconfig(here, cluster, tmp_path)
 
 
 async def admin(world: World, cluster: clusters.Cluster, url: str, directory: Path) -> Path:
