@@ -267,6 +267,7 @@ CASES: tuple[Case, ...] = (
     case("buildPods.env", {"http_proxy": "own"}, build_pods("env"),
          {"http_proxy": "own", "HTTP_PROXY": "http://p:1", "no_proxy": "localhost,127.0.0.1,.svc,.cluster.local",
           "NO_PROXY": "localhost,127.0.0.1,.svc,.cluster.local"}, proxy__http="http://p:1"),
+    case("buildPods.queueName", "q", build_pods("queueName")),
     case("buildPods.caConfigMap", "ca", build_pods("caConfigMap")),
     case("sources.allow", ["10.0.0.0/8", "a.example"], controller("SOURCE_ALLOW"), "10.0.0.0/8 a.example"),
     case("sources.deny", ["192.0.2.0/24"], controller("SOURCE_DENY"), "192.0.2.0/24"),

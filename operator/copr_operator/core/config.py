@@ -54,6 +54,8 @@ class BuildPods(BaseModel):
     annotations: dict[LabelKey, str] = Field(default_factory=dict)
     env: dict[EnvName, str] = Field(default_factory=dict)
     """For `fetch` and the untrusted container: proxies. Not for `collect`, which speaks to the backend only."""
+    queue_name: ObjectName | None = None
+    """Kueue's LocalQueue in the namespaces of the builds that their Jobs wait in."""
     ca_config_map: ObjectName | None = None
     """ConfigMap in each build namespace whose `ca.crt` these trust, for sources and packages alike, instead of their
     images' bundles."""

@@ -48,13 +48,14 @@ def job(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> 
     }
     if step != names.SOURCE_STEP:
         labels[names.LABEL_CHROOT] = names.label_value(step)
+    queue = config.build_pods.queue_name
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": names.job_name(build.uid, step, attempt),
             "namespace": build.namespace,
-            "labels": labels,
+            "labels": labels | ({names.LABEL_QUEUE: queue} if queue is not None else {}),
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,

@@ -23,6 +23,8 @@ LABEL_CHROOT = f"{GROUP}/chroot"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_OWNER = f"{GROUP}/owner"
 LABEL_PROJECT = f"{GROUP}/project"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+"""Kueue's: it suspends Jobs that have it until their queue has room."""
 
 SRPM_BUILDS = "srpm-builds"
 """Directory of the source phase below `<owner>/<dirname>/`; no chroot can have this name."""

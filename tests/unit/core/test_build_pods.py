@@ -117,6 +117,12 @@ def mounts(pod: dict[str, Any], container: str) -> dict[str, str]:
     return {mount["name"]: mount["mountPath"] for mount in found}
 
 
+def test_the_jobs_of_a_queue_are_labelled_as_kueue_asks_and_their_pods_are_not() -> None:
+    jobs = [job(observed(build(imported())), D12, 1, config(**wanted)) for wanted in ({"queueName": "q"}, {})]
+    assert [one["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") for one in jobs] == ["q", None]
+    assert "kueue.x-k8s.io/queue-name" not in jobs[0]["spec"]["template"]["metadata"]["labels"]
+
+
 def test_packages_come_from_servers_that_the_administrators_ca_bundle_verifies() -> None:
     pod = template(D12, caConfigMap="company-ca")
     assert env(pod, "build")["SSL_CERT_FILE"] == f"{mounts(pod, 'build')['ca']}/ca.crt"
