@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from copr_operator.cli import main
 from copr_operator.core import names
 from copr_operator.kube import paths
-from copr_operator.kube.client import KubeClient
+from copr_operator.kube.client import ApiError, KubeClient
 from tests.cluster import api as clusters
 from tests.support.chart_processes import ChartProcesses
 from tests.support.delivery import DeliveringPods
@@ -114,6 +114,26 @@ class Life:
         await eventually(probe, lambda: f"{path} stays\n{self.release.log('controller')}", 90)
 
 
+async def remove_leftovers(kube: KubeClient) -> None:
+    """An installation for all namespaces would look after what earlier tests have left in theirs, and their names and
+    ids are taken."""
+    plurals = ("coprbuilds", "coprprojects", "coprpackages")
+
+    async def gone() -> bool:
+        left = 0
+        for plural in plurals:
+            for item in (await kube.get(paths.copr(plural)))["items"]:
+                left += 1
+                path = paths.copr(plural, item["metadata"]["namespace"], item["metadata"]["name"])
+                if "deletionTimestamp" not in item["metadata"]:
+                    await kube.delete(path)
+                with contextlib.suppress(ApiError):  # it is gone now
+                    await kube.patch(path, {"metadata": {"finalizers": None}})
+        return left == 0
+
+    await eventually(gone, lambda: "earlier objects stay", 90)
+
+
 @contextlib.asynccontextmanager
 async def life(kube: KubeClient, cluster: clusters.Cluster, tmp: Path, *, namespaced: bool) -> AsyncIterator[Life]:
     release = f"r-{secrets.token_hex(4)}"
@@ -155,6 +175,7 @@ async def life(kube: KubeClient, cluster: clusters.Cluster, tmp: Path, *, namesp
 async def test_the_roles_are_what_a_whole_life_uses(
     kube: KubeClient, cluster: clusters.Cluster, tmp_path: Path, namespaced: bool
 ) -> None:
+    await remove_leftovers(kube)
     async with life(kube, cluster, tmp_path, namespaced=namespaced) as it:
         async with it.release.serving("backend"):
             async with it.release.running("controller"):
