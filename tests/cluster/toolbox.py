@@ -82,6 +82,7 @@ TOOLS: dict[str, Tool] = {
     "coredns": Tool("coredns", "copr-operator.dev/tests/cluster/tools/coredns"),
     "pause": Tool("pause", "copr-operator.dev/tests/cluster/tools/pause"),
     "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", version_from="helm.sh/helm/v4", version_variables=_HELM_VERSION),
+    "gitops": Tool("gitops", "copr-operator.dev/tests/cluster/tools/gitops"),
     "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
 }
 

@@ -49,7 +49,7 @@ def _builds() -> dict[str, Obj]:
         "running": _planned(running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, "Pending")),
         "succeeded": _planned(running, *_ended(b.D12), *_ended(b.D13)),
         "skipped": _planned(b.build(b.accepted()), made, b.pod(made, "Succeeded", collect=b.said(for_arm))),
-        "failed-in-the-source": _planned(b.build(b.accepted()), *_failed("src", "source", "SourceFailed", "no Makefile")),
+        "failed-in-the-source": _planned(b.build(b.accepted()), *_failed("src", "source", "SourceFailed", "no make")),
         "failed": _planned(running, *_ended(b.D12), *_failed(b.D13, "build", "BuildFailed", "Bad exit status")),
         "failed-by-policy": _planned(
             b.build(b.accepted()), *_failed("src", "fetch", "AddressRefused", "10.0.0.1 is a private address")
@@ -80,7 +80,7 @@ def _failed(step: str, container: str, reason: str, message: str) -> tuple[Any, 
     job, summary = b.job(step, state="failed"), b.failed_summary(reason, message, tail="error: " + message)
     if container == "fetch":
         return job, b.pod(job, "Failed", fetch=b.said(summary, code=65))
-    ended = {container: b.container(code=1), "collect": b.said(summary)}
+    ended: dict[str, Any] = {container: b.container(code=1), "collect": b.said(summary)}
     return job, b.pod(job, "Failed", **ended)
 
 
@@ -150,7 +150,9 @@ def _packages() -> dict[str, Obj]:
 
 def _plain(kind: str, name: str, spec: Obj) -> Obj:
     metadata = {"name": name, "namespace": "ns", "uid": "an-uid", "generation": 1}
-    return _defaulted(_SCHEMAS[kind], {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
+    return _defaulted(
+        _SCHEMAS[kind], {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    )
 
 
 def _object(kind: str, of: BuildView | ProjectView, labels: Mapping[str, str], spec: Any, status: Any) -> Obj:
@@ -170,7 +172,12 @@ def _object(kind: str, of: BuildView | ProjectView, labels: Mapping[str, str], s
     found = {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": parts["spec"]}
     if parts["status"]:
         found["status"] = parts["status"]
-    return _defaulted(_SCHEMAS[kind], found)
+    return _shown(kind, found)
+
+
+def _shown(kind: str, obj: Obj) -> Obj:
+    shown: Obj = _defaulted(_SCHEMAS[kind], obj)
+    return shown
 
 
 def _defaulted(schema: Mapping[str, Any], value: Any) -> Any:
@@ -209,6 +216,10 @@ def argocd_files() -> dict[Path, str]:
         if (CUSTOMIZATIONS / kind).is_dir()
         for state, obj in objects.items()
     }
+    running = states()["CoprBuild"]["running"]
+    canceled = {**running, "spec": {**running["spec"], "cancel": True}}
+    outputs = CUSTOMIZATIONS / "CoprBuild/actions/testdata"
+    found[outputs / "running-canceled.yaml"] = yaml.safe_dump(canceled, sort_keys=False)
     return found | {ARGOCD / "argocd-cm.yaml": _HEADER + yaml.dump(_settings(), Dumper=_Literal, sort_keys=False)}
 
 

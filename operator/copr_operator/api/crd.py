@@ -168,7 +168,9 @@ def definition(kind: Kind) -> dict[str, Any]:
         "spec": structural(kind.spec, "What is wanted."),
     }
     if kind.status is not None:
-        properties["status"] = structural(kind.status, "What is; written by the operator only.") | {"default": _UNOBSERVED}
+        properties["status"] = structural(kind.status, "What is; written by the operator only.") | {
+            "default": _UNOBSERVED
+        }
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,

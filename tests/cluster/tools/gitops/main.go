@@ -19,7 +19,7 @@ import (
 	openapi "github.com/google/gnostic-models/openapiv2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/managedfields"
-	"k8s.io/kubectl/pkg/util/openapi/proto"
+	"k8s.io/kube-openapi/pkg/util/proto"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 

@@ -11,7 +11,7 @@ local health = { Stalled = "Degraded", Ready = "Healthy", Reconciling = "Progres
 for _, condition in ipairs(obj.status.conditions or {}) do
   if condition.status == "True" and health[condition.type] ~= nil then
     hs.status = health[condition.type]
-    hs.message = condition.message
+    hs.message = condition.message ~= "" and condition.message or condition.reason
   end
 end
 return hs
