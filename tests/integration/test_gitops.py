@@ -15,7 +15,7 @@ from copr_operator.kube import paths
 from copr_operator.kube.client import APPLY_PATCH, ApiError
 from tests.cluster import api as clusters
 from tests.support.fake_kubelet import Status
-from tests.support.gitops import ask
+from tests.support.gitops import EXAMPLE, ask, kustomized
 from tests.support.world import CHROOTS, World, manifest
 
 Obj = dict[str, Any]
@@ -213,3 +213,14 @@ async def test_neither_labels_nor_finalizers_of_the_operator_are_a_tools_to_remo
     }
     assert "f:finalizers" not in owned[TOOL]
     assert f"f:{names.LABEL_BUILD_ID}" in owned[names.FIELD_MANAGER]["f:labels"]
+
+
+async def test_the_example_repository_is_admitted(here: World, git: Git) -> None:
+    git.objects = [
+        {**one, "metadata": {**one["metadata"], "namespace": here.namespace}}
+        for one in kustomized(EXAMPLE)
+        if one["apiVersion"] == names.API_VERSION
+    ]
+    done = git.kubectl("create", "--dry-run=server", "--validate=strict", "-o", "name")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 3

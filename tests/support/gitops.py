@@ -12,6 +12,8 @@ from tests.cluster import api as clusters
 from tests.support.gitops_states import ARGOCD
 
 Answer = dict[str, Any]
+EXAMPLE = Path(__file__).resolve().parents[2] / "manifests/examples/gitops"
+"""The example repository for Argo CD and Flux."""
 
 
 def ask(questions: Iterable[Mapping[str, Any]]) -> list[Answer]:
@@ -32,3 +34,10 @@ def argocd_settings() -> dict[str, str]:
 def documents(path: Path) -> list[dict[str, Any]]:
     """The YAML documents of a file."""
     return [one for one in yaml.safe_load_all(path.read_text()) if one]
+
+
+def kustomized(directory: Path) -> list[dict[str, Any]]:
+    """What a kustomization makes."""
+    command = [str(clusters.tool("kubectl")), "kustomize", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [one for one in yaml.safe_load_all(done.stdout) if one]

@@ -150,9 +150,7 @@ def _packages() -> dict[str, Obj]:
 
 def _plain(kind: str, name: str, spec: Obj) -> Obj:
     metadata = {"name": name, "namespace": "ns", "uid": "an-uid", "generation": 1}
-    return _defaulted(
-        _SCHEMAS[kind], {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-    )
+    return _shown(kind, {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
 
 
 def _object(kind: str, of: BuildView | ProjectView, labels: Mapping[str, str], spec: Any, status: Any) -> Obj:

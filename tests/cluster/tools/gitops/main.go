@@ -1,5 +1,5 @@
 // gitops says what GitOps tools would say, with their own code: kstatus (Flux, Helm, kpt), Argo CD's health, actions
-// and diffs.
+// and diffs, and whether objects of their own kinds are what they take.
 //
 // It reads a JSON list of questions from its standard input and writes the list of answers, in the same order.
 package main
@@ -16,8 +16,13 @@ import (
 	"github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	"github.com/argoproj/argo-cd/v3/util/lua"
 	"github.com/argoproj/gitops-engine/pkg/diff"
+	"github.com/argoproj/gitops-engine/pkg/health"
+	helmv2 "github.com/fluxcd/helm-controller/api/v2"
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	openapi "github.com/google/gnostic-models/openapiv2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/kube-openapi/pkg/util/proto"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
@@ -25,7 +30,7 @@ import (
 
 // A question about one object.
 type question struct {
-	// One of kstatus, health, discovery, action, three-way, structured-merge and server-side.
+	// One of kstatus, health, discovery, action, read, three-way, structured-merge and server-side.
 	Ask    string                     `json:"ask"`
 	Object *unstructured.Unstructured `json:"object"`
 	// Data of argocd-cm, for health, discovery and action.
@@ -80,6 +85,8 @@ func (q *question) answer() (answer, error) {
 		return q.discovery()
 	case "action":
 		return q.action()
+	case "read":
+		return answer{}, q.read()
 	case "three-way", "structured-merge", "server-side":
 		return q.diff()
 	}
@@ -108,11 +115,11 @@ func (q *question) overrides() map[string]v1alpha1.ResourceOverride {
 }
 
 func (q *question) health() (answer, error) {
-	health, err := lua.ResourceHealthOverrides(q.overrides()).GetResourceHealth(q.Object)
-	if err != nil || health == nil {
+	found, err := health.GetResourceHealth(q.Object, lua.ResourceHealthOverrides(q.overrides()))
+	if err != nil || found == nil {
 		return answer{}, err
 	}
-	return answer{Status: string(health.Status), Message: health.Message}, nil
+	return answer{Status: string(found.Status), Message: found.Message}, nil
 }
 
 func (q *question) discovery() (answer, error) {
@@ -134,6 +141,20 @@ func (q *question) action() (answer, error) {
 	}
 	resources, err := vm.ExecuteResourceAction(q.Object, definition.ActionLua, nil)
 	return answer{Resources: resources}, err
+}
+
+// read takes an object as its tool's own type, and nothing that the type does not have.
+func (q *question) read() error {
+	into, known := map[string]any{
+		"argoproj.io/v1alpha1/Application":             &v1alpha1.Application{},
+		"helm.toolkit.fluxcd.io/v2/HelmRelease":        &helmv2.HelmRelease{},
+		"kustomize.toolkit.fluxcd.io/v1/Kustomization": &kustomizev1.Kustomization{},
+		"source.toolkit.fluxcd.io/v1/GitRepository":    &sourcev1.GitRepository{},
+	}[q.Object.GetAPIVersion()+"/"+q.Object.GetKind()]
+	if !known {
+		return fmt.Errorf("no type is known for %s", q.Object.GroupVersionKind())
+	}
+	return runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(q.Object.Object, into, true)
 }
 
 type foretold string
