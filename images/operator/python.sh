@@ -10,6 +10,8 @@ if [ "$1" = run ]; then
     packages="$packages git openssh-client subversion"
     # What dpkg shall leave out, now and at every later installation into this image.
     cp "$(dirname "$0")/dpkg.cfg" /etc/dpkg/dpkg.cfg.d/copr-operator
+else
+    packages="$packages binutils"
 fi
 if ! command -v python3 >/dev/null; then
     case $1 in

@@ -1,7 +1,6 @@
 """Argo CD's health and actions: its own Lua machine runs our scripts on what its own form of tests names."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,13 @@ def test_what_argocd_is_tested_with_and_given_is_what_make_generate_writes() -> 
     assert set(CUSTOMIZATIONS.glob("*/testdata/*")) <= argocd_files().keys()
 
 
-def health_tests() -> Iterator[Any]:
-    for file in sorted(CUSTOMIZATIONS.glob("*/health_test.yaml")):
-        for test in load(file)["tests"]:
-            path = file.parent / test["inputPath"]
-            yield pytest.param(path, test["healthStatus"], id=f"{file.parent.name}-{path.stem}")
+def health_tests() -> list[Any]:
+    return [
+        pytest.param(file.parent / test["inputPath"], test["healthStatus"],
+                     id=f"{file.parent.name}-{Path(test['inputPath']).stem}")
+        for file in sorted(CUSTOMIZATIONS.glob("*/health_test.yaml"))
+        for test in load(file)["tests"]
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
