@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from copr_operator import __version__
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "localhost/copr-operator"
 MIRROR = "http://deb.debian.org/debian"
@@ -27,6 +29,7 @@ MIRROR = "http://deb.debian.org/debian"
 _BASE_OPTIONS = (
     "--variant=minbase",
     "--include=ca-certificates",
+    '--aptopt=APT::Install-Recommends "false"',
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
@@ -55,22 +58,23 @@ class Image:
 IMAGES = {
     "operator": Image(
         name="operator",
-        suite="bookworm",
+        suite="trixie",
         containerfile="images/operator/Containerfile",
         context=".",
-        inputs=("images/operator", "operator", "pyproject.toml", "README.md", "LICENSE"),
+        inputs=("images/operator", "images/sbom.sh", "operator", "pyproject.toml", "README.md", "LICENSE"),
         needs_https=True,
     ),
     "source": Image(
-        "source", "bookworm", "images/source/Containerfile", "images/source", ("images/source",), needs_https=True
+        "source", "bookworm", "images/source/Containerfile", "images", ("images/source", "images/sbom.sh"),
+        needs_https=True,
     ),
     "debian-12": Image(
-        "chroot-debian-12", "bookworm", "images/chroot/Containerfile", "images/chroot", ("images/chroot",)
+        "chroot-debian-12", "bookworm", "images/chroot/Containerfile", "images", ("images/chroot", "images/sbom.sh")
     ),
     "debian-13": Image(
-        "chroot-debian-13", "trixie", "images/chroot/Containerfile", "images/chroot", ("images/chroot",)
+        "chroot-debian-13", "trixie", "images/chroot/Containerfile", "images", ("images/chroot", "images/sbom.sh")
     ),
-}
+}  # fmt: skip
 
 
 def image_refs() -> dict[str, str]:
@@ -133,7 +137,9 @@ def _need(*programs: str) -> None:
 def _build(image: Image, archive: Path) -> None:
     base = _base(image.suite)
     ref = _ref(image)
-    options = ["--isolation", "chroot", "--layers", "--pull=never", "--build-arg", f"BASE={base}"]
+    options = ["--isolation", "chroot", "--layers", "--pull=never"]
+    for name, value in {"BASE": base, "VERSION": __version__, "REVISION": _revision(image)}.items():
+        options += ["--build-arg", f"{name}={value}"]
     if image.needs_https and Path(_CA_BUNDLE).exists():
         options += ["--volume", f"{_CA_BUNDLE}:{_CA_BUNDLE}:ro"]
     _buildah("build", *options, "--tag", ref, "--file", str(REPOSITORY / image.containerfile), image.context)
@@ -143,9 +149,19 @@ def _build(image: Image, archive: Path) -> None:
     partial.rename(archive)
 
 
+def _revision(image: Image) -> str:
+    """The commit that the image is made of, with `-dirty` when its inputs are others; `unknown` outside of git."""
+    try:
+        commit = _run("git", "rev-parse", "HEAD")
+        changed = _run("git", "status", "--porcelain", "--", *image.inputs)
+    except (ImageError, FileNotFoundError):
+        return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
 def _base(suite: str) -> str:
     """Reference of the base image of a Debian suite in buildah's storage."""
-    ref = f"{PREFIX}/debian-base:{suite}"
+    ref = f"{PREFIX}/debian-base:{suite}-{hashlib.sha256(repr(_BASE_OPTIONS).encode()).hexdigest()[:8]}"
     if _buildah_status("inspect", "--type", "image", ref) == 0:
         return ref
     tar = _cache() / f"debian-base-{suite}.tar"

@@ -13,6 +13,7 @@ from copr_operator.api.crd import GROUP
 from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
 from copr_operator.core.reasons import FAILURES, PACKAGES, PROJECTS, WAITS
 from tests.support import chart_values
+from tests.support.gitops_states import argocd_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -87,5 +88,5 @@ def pages() -> list[Path]:
 if __name__ == "__main__":
     for page in pages():
         page.write_text(renewed(page.read_text()))
-    for file, text in chart_files().items():
+    for file, text in {**chart_files(), **argocd_files()}.items():
         file.write_text(text)

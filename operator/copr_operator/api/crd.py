@@ -159,6 +159,11 @@ def _flatten(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
     return node
 
 
+_UNOBSERVED = {"observedGeneration": 0}
+"""Status before the operator has seen the object. Without it kstatus, and with it Flux, takes an object that nobody has
+looked at yet for one that is done: no condition says otherwise. Generations start at 1."""
+
+
 def definition(kind: Kind) -> dict[str, Any]:
     """The CustomResourceDefinition of one kind."""
     properties = {
@@ -168,7 +173,9 @@ def definition(kind: Kind) -> dict[str, Any]:
         "spec": structural(kind.spec, "What is wanted."),
     }
     if kind.status is not None:
-        properties["status"] = structural(kind.status, "What is; written by the operator only.")
+        properties["status"] = structural(kind.status, "What is; written by the operator only.") | {
+            "default": _UNOBSERVED
+        }
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,
