@@ -42,7 +42,7 @@ class Package:
         """What was defined, else what the first build had."""
         if self.defined is not None:
             return self.defined.spec.source
-        return self.builds[0].view.spec.source if self.builds else None
+        return _lasting(self.builds[0].view.spec.source) if self.builds else None
 
     def latest(self, dirname: str, *, succeeded: bool = False) -> BuildRecord | None:
         """The newest build in a directory."""
@@ -50,6 +50,13 @@ class Package:
             if record.dirname == dirname and (not succeeded or record.state == "succeeded"):
                 return record
         return None
+
+
+def _lasting(source: SourceSpec) -> SourceSpec:
+    """Without what was brought for one build only."""
+    if source.custom is None or source.custom.hook_payload is None:
+        return source
+    return source.model_copy(update={"custom": source.custom.model_copy(update={"hook_payload": None})})
 
 
 def packages_of(defined: Iterable[PackageRecord], builds: Sequence[BuildRecord]) -> dict[str, Package]:

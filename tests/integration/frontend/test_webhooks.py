@@ -183,6 +183,7 @@ async def test_only_who_knows_the_secret_is_heard(site: Site) -> None:
         (await send(site, f"github/{number}/{'0' * 36}", PUSH)).status_code,
         (await send(site, f"github/1/{secret}", PUSH)).status_code,
         (await send(site, f"github/x/{secret}", PUSH)).status_code,
+        (await send(site, f"github/{'9' * 5000}/{secret}", PUSH)).status_code,
         (await send(site, f"github/{hook}", PUSH, "another")).status_code,
         (await send(site, f"custom-dir/alice/demo/{'0' * 36}/script", {})).status_code,
     }
