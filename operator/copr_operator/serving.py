@@ -9,8 +9,40 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 logger = logging.getLogger(__name__)
+
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers, and what of one more piece arrives with them. As in h11."""
+
+
+class Http(HttpToolsProtocol):
+    """HTTP/1.1 by httptools, which costs half of what h11 does, and has no limit on what comes before a body."""
+
+    _head: int | None = None
+    """Bytes so far of a head that is not whole."""
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        began = self._head is not None
+        super().data_received(data)
+        if self._head is None or self.transport.is_closing():
+            return
+        # The piece in which a head begins may hold the end of the request before it.
+        self._head += len(data) if began else 0
+        if self._head > MAX_HEAD:
+            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+            self.transport.write(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -36,6 +68,7 @@ class Serving:
             app,
             host=host,
             port=port,
+            http=Http,
             ssl_certfile=tls_cert,
             ssl_keyfile=tls_key,
             log_config=None,

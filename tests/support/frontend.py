@@ -18,6 +18,7 @@ from copr_operator.frontend.services import Services
 from copr_operator.frontend.settings import FrontendSettings
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
+from copr_operator.serving import Http
 from tests.support.copr_cli import CoprCli, Ended
 from tests.support.world import World, eventually
 
@@ -114,7 +115,7 @@ async def frontend(
         "read_timeout": 5,
     }
     services = Services(FrontendSettings(**{**values, **settings}), kube or world.kube)
-    config = uvicorn.Config(make_app(services), log_config=None, lifespan="off", host="127.0.0.1", port=port)
+    config = uvicorn.Config(make_app(services), log_config=None, lifespan="off", host="127.0.0.1", port=port, http=Http)
     server = _Quiet(config)
     async with services.running():
         serving = asyncio.create_task(server.serve())

@@ -145,7 +145,8 @@ class WebhookRoutes:
     async def _project(self, request: Request, secret: str) -> tuple[ProjectView, dict[str, Any] | None]:
         """By the number in the URL, and what is kept of its webhook. Raises CoprError 403, also when there is none."""
         text = str(request.path_params["id"])
-        project = self._services.cache.project_by_number(int(text)) if text.isascii() and text.isdigit() else None
+        known = text.isascii() and text.isdigit() and len(text) <= 18
+        project = self._services.cache.project_by_number(int(text)) if known else None
         if project is None:
             raise CoprError(403, "This webhook is not valid")
         return project, await self._check_secret(project, secret)

@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.routing import Route
 
+from copr_operator.api.build import MAX_TIMEOUT
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core.config import SourceSettings
 from copr_operator.core.observed import ProjectView, build_view
@@ -122,6 +123,9 @@ def _package(fields: Recorder) -> None:
         read(fields)
     fields.required.clear()  # each belongs to its own type of source
     fields.flag("webhook_rebuild")
+    fields.number("timeout", 0, MAX_TIMEOUT)
+    fields.number("max_builds", 0, 100)
+    fields.words("chroot_denylist", most=64)
 
 
 def _distgit(fields: Fields) -> object:
@@ -193,6 +197,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "/package/reset": Operation("Package", (_named, lambda fields: fields.text("package_name", required=True))),
     "/package/delete": Operation("Package", (_named, lambda fields: fields.text("package_name", required=True))),
     "/package/build": Operation("Build", (_options, lambda fields: fields.text("package_name", required=True))),
+    "/webhook/generate/{ownername}/{projectname}": Operation(
+        body=(lambda fields: fields.text("pagure_key", longest=256),)
+    ),
     "/monitor": Operation(query=(*_OF_PROJECT, "project_dirname", "additional_fields[]")),
 }  # fmt: skip
 

@@ -42,7 +42,8 @@ class Package:
         """What was defined, else what the first build had that is no rerun."""
         if self.defined is not None:
             return self.defined.spec.source
-        return next((source for build in self.builds if (source := build.view.spec.source) is not None), None)
+        first = next((source for build in self.builds if (source := build.view.spec.source) is not None), None)
+        return _lasting(first) if first is not None else None
 
     def latest(self, dirname: str, *, succeeded: bool = False) -> BuildRecord | None:
         """The newest build in a directory."""
@@ -50,6 +51,13 @@ class Package:
             if record.dirname == dirname and (not succeeded or record.state == "succeeded"):
                 return record
         return None
+
+
+def _lasting(source: SourceSpec) -> SourceSpec:
+    """Without what was brought for one build only."""
+    if source.custom is None or source.custom.hook_payload is None:
+        return source
+    return source.model_copy(update={"custom": source.custom.model_copy(update={"hook_payload": None})})
 
 
 def packages_of(defined: Iterable[PackageRecord], builds: Sequence[BuildRecord]) -> dict[str, Package]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 
 from copr_operator.kube import paths
 from tests.integration.frontend.conftest import Whole
@@ -15,7 +16,7 @@ from tests.support.world import eventually
 
 REPOSITORY = "https://git.example/alice/hello.git"
 COMMIT = "a" * 40
-PUSH = {
+PUSH: dict[str, Any] = {
     "repository": {"clone_url": REPOSITORY}, "ref": "refs/heads/main", "after": COMMIT,
     "commits": [{"added": [], "modified": ["hello.spec"], "removed": []}],
 }  # fmt: skip
@@ -56,6 +57,36 @@ async def test_a_push_builds_the_package_at_that_commit_and_only_once(site: Site
     assert other.json()["builds"] not in ([], [build])
     ping = await send(site, f"github/{hook}", {"zen": "x"}, secret, **{"X-GitHub-Event": "ping"})
     assert (ping.status_code, ping.json()) == (200, {"builds": []})
+
+
+@pytest.mark.parametrize("forge", ["gitlab", "forgejo", "gitea", "bitbucket"])
+async def test_each_forge_is_known_by_what_it_sends_and_heard_once(site: Site, forge: str) -> None:
+    hook = await prepare(site)
+    secret = hook.partition("/")[2]
+    commits = PUSH["commits"]
+    gitlab = {"object_kind": "push", "project": {"git_http_url": REPOSITORY}, "ref": "refs/heads/main", "after": COMMIT,
+              "commits": commits}  # fmt: skip
+    change = {"new": {"type": "branch", "name": "main", "target": {"hash": COMMIT}}}
+    bitbucket = {"repository": {"links": {"html": {"href": REPOSITORY}}}, "push": {"changes": [change]}}
+    route = forge if forge in ("gitlab", "bitbucket") else "github"
+    body = json.dumps({"gitlab": gitlab, "bitbucket": bitbucket}.get(forge, PUSH)).encode()
+
+    def headers(key: str, number: str) -> dict[str, str]:
+        mac = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+        return {
+            "gitlab": {"X-Gitlab-Token": key, "Idempotency-Key": number, "X-Gitlab-Event-UUID": "same"},
+            "forgejo": {"X-Forgejo-Event": "push", "X-Forgejo-Signature": mac, "X-Forgejo-Delivery": number},
+            "gitea": {"X-Gitea-Event": "push", "X-Gitea-Signature": mac, "X-Gitea-Delivery": number},
+            "bitbucket": {"X-Hub-Signature-256": f"sha256={mac}", "X-Request-UUID": number},
+        }[forge]
+
+    async def post(key: str, number: str) -> httpx.Response:
+        return await site.http.post(f"/webhooks/{route}/{hook}", content=body, headers=headers(key, number))
+
+    assert (await post("another", "one")).status_code == 403
+    first, again, other = [(await post(secret, number)).json()["builds"] for number in ("one", "one", "two")]
+    assert (len(first), first == again, len(other), first == other) == (1, True, 1, False)
+    assert (await site.spec_of(first[0]))["source"]["scm"]["committish"] == COMMIT
 
 
 async def test_a_script_builds_a_package_by_its_name_also_into_a_directory(site: Site) -> None:
@@ -152,6 +183,7 @@ async def test_only_who_knows_the_secret_is_heard(site: Site) -> None:
         (await send(site, f"github/{number}/{'0' * 36}", PUSH)).status_code,
         (await send(site, f"github/1/{secret}", PUSH)).status_code,
         (await send(site, f"github/x/{secret}", PUSH)).status_code,
+        (await send(site, f"github/{'9' * 5000}/{secret}", PUSH)).status_code,
         (await send(site, f"github/{hook}", PUSH, "another")).status_code,
         (await send(site, f"custom-dir/alice/demo/{'0' * 36}/script", {})).status_code,
     }

@@ -69,11 +69,13 @@ class TestResync:
         place.add("coprbuilds", "gone")
         place.add("coprprojects", "demo")
         place.add("coprchroots", "fedora")
+        place.add("coprpackages", "rails")
         place.add_job("job", "hello")
         await place.sync.resync()
         for plural, name in (
             ("coprbuilds", "gone"),
             ("coprprojects", "demo"),
+            ("coprpackages", "rails"),
             ("coprchroots", "fedora"),
             ("jobs", "job"),
         ):
@@ -82,10 +84,11 @@ class TestResync:
         await place.sync.resync()
         assert place.store.builds.uids() == {"uid-hello"}
         assert (len(place.store.projects), len(place.store.jobs), place.store.chroots) == (0, 0, {})
+        assert len(place.store.packages) == 0
         assert {Key("build", HERE, "gone"), Key("build", HERE, "hello"), Key("project", HERE, "demo")} <= set(
             place.woken
         )
-        assert place.ghosts == 4
+        assert place.ghosts == 5
 
     async def test_what_comes_while_it_lists_is_no_ghost(self, place: Place) -> None:
         async def meanwhile(method: str, path: str) -> None:
@@ -228,9 +231,9 @@ class TestUnreadable:
         with caplog.at_level(logging.ERROR):
             feed[plural]("MODIFIED", broken)
         assert f"{KINDS[plural]} {HERE}/x can't be read: " in caplog.text
-        assert (len(place.store.builds), len(place.store.projects), place.store.chroots) == (0, 0, {})
-        feed[plural]("MODIFIED", place.add(plural, "x"))
         store = place.store
+        assert (len(store.builds), len(store.projects), len(store.packages), store.chroots) == (0, 0, 0, {})
+        feed[plural]("MODIFIED", place.add(plural, "x"))
         assert len(store.builds) + len(store.projects) + len(store.packages) + len(store.chroots) == 1
 
     def test_one_that_was_never_read_is_no_news(self, place: Place) -> None:

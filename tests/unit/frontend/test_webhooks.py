@@ -13,8 +13,9 @@ from copr_operator.frontend import events, webhooks
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.events import Event
 from copr_operator.frontend.packages import Package
-from copr_operator.frontend.records import PackageRecord
+from copr_operator.frontend.records import PackageRecord, build_record
 from tests.unit.frontend.test_auth import stored
+from tests.unit.frontend.test_present import RESULTS, build
 
 URL = "https://git.example/alice/hello"
 COMMIT = "a" * 40
@@ -266,3 +267,15 @@ def test_a_package_without_a_repository_is_of_no_event() -> None:
     spec = {"owner": "alice", "project": "demo", "name": "rails", "source": source, "autoRebuild": True}
     one = Package("rails", PackageRecord("ns", "rails", "rails", "1", PackageSpec.model_validate(spec)))
     assert webhooks.concerned([one], replace(PUSH, clone_url=""), None, SOURCES) == []
+
+
+def test_what_called_one_build_is_not_the_packages() -> None:
+    """Of a package that only its builds tell of."""
+    called = {"script": "#!/bin/sh", "hookPayload": {"ref": "r4nd/hook_payload"}}
+    record = build_record(build(1, source={"type": "custom", "custom": called}), RESULTS)
+    assert record is not None
+    source = Package("hello", builds=[record]).source
+    assert source is not None
+    assert source.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)["custom"] == {
+        "script": "#!/bin/sh"
+    }
