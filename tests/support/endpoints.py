@@ -28,6 +28,9 @@ class Endpoint:
     body: Mapping[str, Any] | None = None
     files: bool = False
     """The body goes as a part of a form, beside a file."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    who: str = "alice"
+    """Whose request it is, where it is not everybody's."""
     status: int = 200
     stranger: int | None = None
     """Status for somebody with a token and without rights; None: what the right says."""
@@ -43,6 +46,7 @@ def _create(kind: str, **fields: Any) -> Endpoint:
     return _api("POST", f"/build/create/{kind}", "build", body={**PROJECT, **fields})
 
 
+_PING = {"X-GitHub-Event": "ping"}
 _OF_PROJECT = "{ownername}/{projectname}"
 _BUILD, _CHROOT_OF = {"build_id": "{pending}"}, {"build_id": "{pending}", "chrootname": CHROOT}
 
@@ -72,7 +76,7 @@ ENDPOINTS = (
     _api("PUT", f"/project/regenerate-repos/{_OF_PROJECT}", "edit"),
     _api("GET", f"/project/permissions/get/{_OF_PROJECT}", "edit"),
     _api("PUT", f"/project/permissions/set/{_OF_PROJECT}", "edit", body={"carol": {"builder": "approved"}}),
-    _api("PUT", f"/project/permissions/request/{_OF_PROJECT}", "login", body={"builder": False}),
+    _api("PUT", f"/project/permissions/request/{_OF_PROJECT}", "login", body={"builder": False}, who="bob"),
     _api("GET", f"/project/permissions/can_build_in/{{who}}/{_OF_PROJECT}", "login", values={"who": "carol"}),
     _api("GET", "/project-chroot", query={**PROJECT, "chrootname": CHROOT}),
     _api("GET", "/project-chroot/build-config", query={**PROJECT, "chrootname": CHROOT}),
@@ -87,7 +91,7 @@ ENDPOINTS = (
          values={"source_type": "rubygems"}, body={"gem_name": "y"}),
     _api("PUT", "/package/reset", "edit", body=NAMED), _api("POST", "/package/build", "build", body=NAMED),
     _api("DELETE", "/package/delete", "edit", body=NAMED),
-    _api("GET", "/monitor", query=PROJECT), _api("POST", f"/webhook/generate/{_OF_PROJECT}", "edit"),
+    _api("GET", "/monitor", query=PROJECT), _api("POST", f"/webhook/generate/{_OF_PROJECT}", "edit", values={"projectname": "{spare}"}),
     # the rest of the API
     Endpoint("GET", "/api_3", absent=None), _api("GET", "/docs", absent=None),
     _api("GET", "/auth-check", "login", absent=None), _api("POST", "/api-token", "login", absent=None),
@@ -108,9 +112,9 @@ ENDPOINTS = (
     Endpoint("GET", "/healthz", absent=None), Endpoint("GET", "/readyz", absent=None),
     Endpoint("GET", "/metrics", absent=None),
     Endpoint("POST", "/webhooks/{forge}/{id}/{secret}", "secret", values={"forge": "github", "id": "{number}"},
-             body={}, absent=403),
+             body={}, headers=_PING, absent=403),
     Endpoint("POST", "/webhooks/{forge}/{id}/{secret}/{package}", "secret",
-             values={"forge": "gitlab", "id": "{number}", "package": "{package}"}, body={}, absent=403),
+             values={"forge": "github", "id": "{number}", "package": "{package}"}, body={}, headers=_PING, absent=403),
     Endpoint("POST", "/webhooks/custom/{id}/{secret}/{package}", "secret",
              values={"id": "{number}", "package": "{package}"}, body={}, absent=403),
     Endpoint("POST", "/webhooks/custom-dir/{owner}/{dirname}/{secret}/{package}", "secret",

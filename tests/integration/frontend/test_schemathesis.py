@@ -53,8 +53,8 @@ class Fuzzer:
             max_examples=examples, deadline=None, database=None, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
-        run: Any = seed(20)(limits(given(operation.as_strategy(generation_mode=mode))(self._ask)))
-        run()
+        once: Any = given
+        seed(20)(limits(once(operation.as_strategy(generation_mode=mode))(self._ask)))()
         self.tried.add(f"{operation.method.upper()} {operation.path}")
 
     def _ask(self, case: Any) -> None:
