@@ -91,7 +91,8 @@ ENDPOINTS = (
          values={"source_type": "rubygems"}, body={"gem_name": "y"}),
     _api("PUT", "/package/reset", "edit", body=NAMED), _api("POST", "/package/build", "build", body=NAMED),
     _api("DELETE", "/package/delete", "edit", body=NAMED),
-    _api("GET", "/monitor", query=PROJECT), _api("POST", f"/webhook/generate/{_OF_PROJECT}", "edit", values={"projectname": "{spare}"}),
+    _api("GET", "/monitor", query=PROJECT),
+    _api("POST", f"/webhook/generate/{_OF_PROJECT}", "edit", values={"projectname": "{spare}"}),
     # the rest of the API
     Endpoint("GET", "/api_3", absent=None), _api("GET", "/docs", absent=None),
     _api("GET", "/auth-check", "login", absent=None), _api("POST", "/api-token", "login", absent=None),
