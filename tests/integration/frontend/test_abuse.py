@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from copr_operator.kube import paths
+from tests.integration.frontend.conftest import Whole
 from tests.integration.frontend.test_endpoints import Stage, is_error
 from tests.support.endpoints import ENDPOINTS, Endpoint
 from tests.support.frontend import Site, frontend
@@ -44,21 +46,21 @@ async def stage(site: Site) -> Stage:
     return made
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_thousand_creates_at_once_bring_a_thousand_builds_with_ids_of_their_own(
     here: World, tmp_path: Path
 ) -> None:
     """Through two replicas. The chroots are disabled: the builds wait, and no pod is in the way."""
     await here.create_chroots()
     limits = httpx.Limits(max_connections=200)
-    async with here.controller(), frontend(here, tmp_path) as one, frontend(here, tmp_path) as two:
+    async with here.controller(), _replica(here, tmp_path) as one, _replica(here, tmp_path) as two:
         alice = await one.person("alice")
         body: dict[str, Any] = {"name": "demo", "chroots": list(CHROOTS)}
         assert (await one.api("POST", "/project/add/alice", alice, json=body)).status_code == 200
         for chroot in (await here.kube.get(paths.copr("coprchroots", here.namespace)))["items"]:
             path = paths.copr("coprchroots", here.namespace, chroot["metadata"]["name"])
             await here.kube.patch(path, {"spec": {"enabled": False}})
-        async with httpx.AsyncClient(timeout=280, limits=limits, auth=alice.auth) as http:
+        async with httpx.AsyncClient(timeout=500, limits=limits, auth=alice.auth) as http:
 
             async def create(number: int) -> httpx.Response:
                 site = (one, two)[number % 2]
@@ -75,6 +77,11 @@ async def test_a_thousand_creates_at_once_bring_a_thousand_builds_with_ids_of_th
         assert len(objects) == MANY
         listed = await two.api("GET", "/build/list?ownername=alice&projectname=demo&limit=5000")
         assert [build["id"] for build in listed.json()["items"]] == sorted(told, reverse=True)
+
+
+def _replica(world: World, directory: Path) -> AbstractAsyncContextManager[Site]:
+    """Patient: what is shown here is that nothing is lost, not how fast a busy machine is."""
+    return frontend(world, directory, id_timeout=60)
 
 
 async def raw(site: Site, row: Endpoint, body: bytes, announced: int, *, close: bool) -> bytes:
@@ -126,34 +133,40 @@ async def test_a_body_that_stops_is_not_waited_for_and_changes_nothing(stage: St
 
 async def test_a_body_that_is_too_large_is_refused_by_every_endpoint(stage: Stage) -> None:
     big = b'{"x": "' + b"y" * (1024**2) + b'"}'
-    for row in BODIES:
-        ready = await stage.fill(row)
-        answer = await stage.site.http.request(
-            row.method, ready.path, params=dict(ready.query), content=big, auth=stage.alice.auth,
-            headers={"Content-Type": "application/json", **row.headers},
-        )  # fmt: skip
-        # Webhooks take larger ones, and don't say more than that this is none.
-        assert answer.status_code == 413 or row.right == "secret", (row.path, answer.text[:200])
+    rows = [(row, await stage.fill(row)) for row in BODIES if row.right != "secret"]  # events may be larger
+    before = objects_of(stage.site)
+    for row, ready in rows:
+        try:
+            answer = await stage.site.http.request(
+                row.method, ready.path, params=dict(ready.query), content=big, auth=stage.alice.auth,
+                headers={"Content-Type": "application/json", **row.headers},
+            )  # fmt: skip
+        except httpx.TransportError:
+            continue  # it hung up before all was sent: that is refused as well
+        assert answer.status_code == 413, (row.path, answer.text[:200])
+    assert objects_of(stage.site) == before
 
 
 async def test_no_name_in_a_path_leads_elsewhere(stage: Stage) -> None:
     """Each parameter of each path, and each name in each query and body, one after the other."""
     wrong: list[str] = []
+    # The backend has such a test of its own for what is below /results.
+    rows = [row for row in ENDPOINTS if row.right != "secret" and not row.path.startswith("/results")]
+    filled = [(row, await stage.fill(row)) for row in rows]
     before = objects_of(stage.site)
 
     async def ask(row: Endpoint, name: str, text: str) -> None:
         answer = await stage.send(row, stage.sender(row))
-        names_a_new_one = name == "who" or row.path.endswith("/project/list")
-        fine = answer.status_code in (400, 403, 404, 405) or (answer.status_code == 200 and names_a_new_one)
-        if "/build-chroot/list" in row.path and answer.json() == {"items": [], "meta": answer.json().get("meta")}:
-            fine = True  # as for any build that is not there
+        fine = answer.status_code in (400, 403, 404, 405)
+        if answer.status_code == 200:
+            # Of no consequence: whoever is asked about, and the release, which dnf's plugin looks for by itself.
+            fine = name.strip("{}") in ("who", "release", "file")
+            # As for any owner or build that is not there.
+            fine = fine or answer.json().get("items") == []
         if not fine or (answer.status_code >= 400 and not is_error(answer)):
             wrong.append(f"{row.method} {row.path} {name}={text!r}: {answer.status_code} {answer.text[:200]}")
 
-    for row in ENDPOINTS:
-        if row.right == "secret" or row.path.startswith("/results"):
-            continue  # the backend's, which has such a test of its own
-        ready = await stage.fill(row)
+    for row, ready in filled:
         parts, shown = row.path.split("/"), ready.path.split("/")
         for text in TRAVERSALS:
             quoted = _quoted(text)
@@ -175,11 +188,22 @@ def _quoted(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode())
 
 
-async def test_no_name_of_an_uploaded_file_leads_elsewhere(stage: Stage) -> None:
+async def test_no_name_of_an_uploaded_file_leads_elsewhere(whole: Whole) -> None:
+    """A path's last part is the name, as with Copr; what can be no name is refused."""
+    stage = Stage(whole.site)
+    await stage.prepare()
     fields = ("json", b'{"ownername": "alice", "projectname": "demo"}', "application/json")
     data = rpms.rpm("hello", "2.8", "1", "src")
-    for name in ("../../x.src.rpm", "..\\x.src.rpm", "/etc/x.src.rpm", ".x.src.rpm", "x\x00.src.rpm", "a/../x.src.rpm"):
+    for name, kept in {
+        "../../x.src.rpm": True, "..\\x.src.rpm": True, "/etc/x.src.rpm": True, "a/../x.src.rpm": True,
+        ".x.src.rpm": False, "x\x00.src.rpm": False, "..": False, "../.src.rpm": False, "%2e%2e%2fx.src.rpm": False,
+    }.items():  # fmt: skip
         files = {"pkgs": (name, data, "application/x-rpm"), "json": fields}
         answer = await stage.site.api("POST", "/build/create/upload", stage.alice, files=files)
-        assert answer.status_code == 400, (name, answer.text)
-    assert not [line for line in stage.site.world.backend.asked if "/uploads" in line]
+        assert answer.status_code == (200 if kept else 400), (name, answer.text)
+        if kept:
+            key, _, last = (await stage.site.spec_of(answer.json()["id"]))["source"]["upload"]["ref"].partition("/")
+            assert last in ("x.src.rpm", "..x.src.rpm"), name
+            assert (whole.backend.root / "uploads" / key / last).read_bytes() == data
+    found = {file.parent.parent for file in whole.backend.root.rglob("*x.src.rpm")}
+    assert found == {whole.backend.root / "uploads"}
