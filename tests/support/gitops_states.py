@@ -41,12 +41,12 @@ def _builds() -> dict[str, Obj]:
         "new": _build(b.build(adopted=False), BuildStatus()),
         "waits-for-its-project": _planned(b.build(waiting), project=None),
         "queued": _planned(b.build(b.accepted()), source, now=1),
-        "starting": _planned(b.build(b.accepted()), source, b.pod(source, "Pending")),
+        "starting": _planned(b.build(b.accepted()), source, b.pod(source, fetch=b.container("running"))),
         "makes-the-srpm": _planned(b.build(b.accepted()), source, b.pod(source, source=b.container("running"))),
         "importing": _planned(
             b.build(b.accepted()), source, b.pod(source, source=b.container(), collect=b.container("running"))
         ),
-        "running": _planned(running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, "Pending")),
+        "running": _planned(running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, fetch=b.container("running"))),
         "succeeded": _planned(running, *_ended(b.D12), *_ended(b.D13)),
         "skipped": _planned(b.build(b.accepted()), made, b.pod(made, "Succeeded", collect=b.said(for_arm))),
         "failed-in-the-source": _planned(b.build(b.accepted()), *_failed("src", "source", "SourceFailed", "no make")),

@@ -149,11 +149,12 @@ def _write_overlay(cluster: clusters.Cluster, references: dict[str, str]) -> Pat
         "COPR_CONTROLLER_SOURCE_IMAGE": references["source"],
         "COPR_CONTROLLER_RESULTS_URL": f"http://{cluster.node_address}:{NODE_PORT}",
     }
+    settings |= _source_settings(cluster)
     frontend = {
+        "COPR_FRONTEND_DIST_GITS": settings["COPR_CONTROLLER_DIST_GITS"],
         "COPR_FRONTEND_RESULTS_URL": settings["COPR_CONTROLLER_RESULTS_URL"],
         "COPR_FRONTEND_FRONTEND_URL": f"http://{cluster.node_address}:{FRONTEND_PORT}",
     }
-    settings |= _source_settings(cluster)
     chroots = [
         {"target": {"kind": "CoprChroot", "name": chroot.replace("_", "-")},
          "patch": yaml.safe_dump([{"op": "replace", "path": "/spec/image", "value": references[image]}])}

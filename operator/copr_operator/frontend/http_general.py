@@ -1,14 +1,15 @@
 """What is neither a build nor a project: login, tokens, monitor, .repo files, redirects, health."""
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from copr_operator.core.observed import ProjectView
-from copr_operator.frontend import present_project, repofile, tokens
+from copr_operator.frontend import pages, present_project, repofile, tokens
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.http import API, answer, path_number, query, route
 from copr_operator.frontend.metrics import CONTENT_TYPE
@@ -36,6 +37,7 @@ class GeneralRoutes:
             route(f"/coprs/g/{{group}}/{repo}", self.repo_file),
             route(f"/coprs/g/{{group}}/{repo}/{{file}}", self.repo_file),
             route("/coprs/build/{id}", self.build_page),
+            route("/backend/get-build-task/{task}", self.build_task),
             route("/coprs/{owner}/{dirname}", self.project_page),
             route("/coprs/g/{group}/{dirname}", self.project_page),
             route("/api", self.login_help),
@@ -103,9 +105,23 @@ class GeneralRoutes:
     # -- elsewhere ---------------------------------------------------------------------------------------------------
 
     async def build_page(self, request: Request) -> Response:
-        """The link that `copr-cli` prints. There are no pages yet: it leads to the directory of the build's project."""
+        """The link that `copr-cli` prints."""
         record = await self._services.reader.build(path_number(request), self._services.auth.viewer(request))
-        return RedirectResponse(f"{self._settings.results_url}/results/{record.owner}/{record.dirname}/", 302)
+        return HTMLResponse(pages.build_page(record.view, self._settings.results_url), headers=pages.HEADERS)
+
+    async def build_task(self, request: Request) -> Response:
+        """What Copr's builders fetch, and people to see what a build was told: `<build id>-<chroot>`."""
+        task = str(request.path_params["task"])
+        match = re.fullmatch(r"([0-9]{1,18})-(.+)", task)
+        if match is None:
+            raise CoprError(404, f"Build task {task[:100]} does not exist.")
+        viewer = self._services.auth.viewer(request)
+        view = (await self._services.reader.build(int(match[1]), viewer)).view
+        project = await self._services.reader.project(view.spec.owner, view.spec.project, viewer)
+        chroot = next((chroot for chroot in view.status.chroots if chroot.name == match[2]), None)
+        if chroot is None:
+            raise CoprError(404, f"Build task {task[:100]} does not exist.")
+        return answer(present_project.build_task(view, project, chroot.name, self._settings.results_url))
 
     async def project_page(self, request: Request) -> Response:
         """The other link that it prints."""

@@ -148,6 +148,7 @@ class Operation:
 
 
 _PAGE = ("limit", "offset", "order", "order_type")
+_NUMBERS = ("id", "build_id", "limit", "offset")
 _OF_PROJECT = ("ownername", "projectname")
 OPERATIONS: Mapping[str, Operation] = {
     "/build/list": Operation("Build[]", query=(*_OF_PROJECT, "packagename", "status", *_PAGE)),
@@ -230,9 +231,9 @@ def _operation(route: Route, path: str, method: str) -> Schema:
     found: Schema = {
         "operationId": f"{method.lower()}{re.sub('[^a-z0-9]+', '_', path)}",
         "parameters": [
-            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            *({"name": name, "in": "path", "required": True, "schema": _parameter(name)}
               for name in re.findall(r"\{(\w+)\}", path)),
-            *({"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query),
+            *({"name": name, "in": "query", "schema": _parameter(name)} for name in operation.query),
         ],
         "responses": {
             "200": {"description": "done", "content": {"application/json": {"schema": _answer(operation.answer)}}},
@@ -249,6 +250,10 @@ def _operation(route: Route, path: str, method: str) -> Schema:
     if method != "GET" or path == "/auth-check" or path.startswith("/project/permissions/"):
         found["security"] = [{"token": []}]
     return found
+
+
+def _parameter(name: str) -> Schema:
+    return {"type": "integer", "minimum": 0} if name in _NUMBERS else {"type": "string"}
 
 
 def _answer(name: str) -> Schema:

@@ -79,17 +79,20 @@ def chroot_build_config(project: ProjectView, chroot: ProjectChroot, results_url
         "without_opts": chroot.without_opts,
         "isolation": chroot.api_settings.isolation,
     }
+    return {**config, **_bootstrap(project, chroot)}
+
+
+def _bootstrap(project: ProjectView, chroot: ProjectChroot) -> Json:
+    """What is said of mock's bootstrap; nothing where it is the default."""
     bootstrap = (
         chroot.api_settings.bootstrap
         if chroot.api_settings.bootstrap != "unchanged"
         else project.spec.api_settings.bootstrap
     )
-    if bootstrap != "default":
-        config["bootstrap"] = bootstrap
-        image = chroot.api_settings.bootstrap_image or project.spec.api_settings.bootstrap_image
-        if image is not None:
-            config["bootstrap_image"] = image
-    return config
+    if bootstrap == "default":
+        return {}
+    image = chroot.api_settings.bootstrap_image or project.spec.api_settings.bootstrap_image
+    return {"bootstrap": bootstrap, **({"bootstrap_image": image} if image is not None else {})}
 
 
 def build_chroot_config(build: BuildView, project: ProjectView, chroot: ProjectChroot, results_url: str) -> Json:
@@ -106,6 +109,49 @@ def build_chroot_config(build: BuildView, project: ProjectView, chroot: ProjectC
         "enable_net": project.spec.enable_net if enable_net is None else enable_net,
         "is_background": build.spec.background,
     }
+
+
+def build_task(build: BuildView, project: ProjectView, chroot: str, results_url: str) -> Json:
+    """A chroot's task, as Copr's backend has it (7.1). There is no dist-git here and nothing to log in to."""
+    settings = next((c for c in project.spec.chroots if c.name == chroot), ProjectChroot(name=chroot))
+    config, api = build_chroot_config(build, project, settings, results_url), project.spec.api_settings
+    package = build.status.source.package if build.status.source is not None else None
+    owner, name = build.spec.owner, build.spec.project
+    task: Json = {
+        "task_id": f"{build.status.id}-{chroot}",
+        "build_id": build.status.id,
+        "project_owner": owner,
+        "project_name": name,
+        "project_dirname": build.dirname,
+        "submitter": build.spec.submitter,
+        "sandbox": f"{owner}/{name}--{build.spec.submitter}",
+        "background": build.spec.background,
+        "chroot": chroot,
+        "tags": [],
+        "timeout": config["timeout"],
+        "enable_net": config["enable_net"],
+        "memory_reqs": config["memory_limit"],
+        "git_repo": None,
+        "git_hash": None,
+        "package_name": package.name if package is not None else build.spec.package_name,
+        "package_version": package.version if package is not None else None,
+        "repos": config["repos"],
+        "buildroot_pkgs": settings.additional_packages,
+        "with_opts": settings.with_opts,
+        "without_opts": settings.without_opts,
+        "isolation": api.isolation
+        if settings.api_settings.isolation == "unchanged"
+        else settings.api_settings.isolation,
+        "uses_devel_repo": api.devel_mode,
+        "fedora_review": api.fedora_review,
+        "appstream": api.appstream,
+        "repo_priority": api.repo_priority,
+        "storage": "backend",
+        "ssh_public_keys": None,
+    }
+    if settings.api_settings.additional_modules:
+        task["modules"] = {"toggle": settings.api_settings.additional_modules}
+    return {**task, **_bootstrap(project, settings)}
 
 
 def _additional_repos(project: ProjectView, chroot: ProjectChroot) -> list[str]:

@@ -1,0 +1,209 @@
+"""Load and abuse: a thousand creates at once, bodies that never end or end too early, paths that lead elsewhere."""
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from copr_operator.kube import paths
+from tests.integration.frontend.conftest import Whole
+from tests.integration.frontend.test_endpoints import Stage, is_error
+from tests.support.endpoints import ENDPOINTS, Endpoint
+from tests.support.frontend import Site, frontend
+from tests.support.world import CHROOTS, World
+from tests.unit.backend import rpms
+
+MANY = 1000
+BODIES = [row for row in ENDPOINTS if row.body is not None and not row.files]
+TRAVERSALS = (
+    "..",
+    ".",
+    "../../etc/passwd",
+    "..%2f..%2fetc",
+    "%2e%2e",
+    "/etc",
+    "a/../b",
+    "..\\..\\x",
+    "\x00",
+    "-x",
+    "~root",
+)
+NAMES = ("ownername", "projectname", "owner", "dirname", "group", "chrootname", "package_name", "package", "release",
+         "file", "task", "id", "build_id", "forge", "secret", "source_type", "who")  # fmt: skip
+
+
+@pytest.fixture
+async def stage(site: Site) -> Stage:
+    made = Stage(site)
+    await made.prepare()
+    return made
+
+
+@pytest.mark.timeout(600)
+async def test_a_thousand_creates_at_once_bring_a_thousand_builds_with_ids_of_their_own(
+    here: World, tmp_path: Path
+) -> None:
+    """Through two replicas. The chroots are disabled: the builds wait, and no pod is in the way."""
+    await here.create_chroots()
+    limits = httpx.Limits(max_connections=200)
+    async with here.controller(), _replica(here, tmp_path) as one, _replica(here, tmp_path) as two:
+        alice = await one.person("alice")
+        body: dict[str, Any] = {"name": "demo", "chroots": list(CHROOTS)}
+        assert (await one.api("POST", "/project/add/alice", alice, json=body)).status_code == 200
+        for chroot in (await here.kube.get(paths.copr("coprchroots", here.namespace)))["items"]:
+            path = paths.copr("coprchroots", here.namespace, chroot["metadata"]["name"])
+            await here.kube.patch(path, {"spec": {"enabled": False}})
+        async with httpx.AsyncClient(timeout=500, limits=limits, auth=alice.auth) as http:
+
+            async def create(number: int) -> httpx.Response:
+                site = (one, two)[number % 2]
+                wanted = {"ownername": "alice", "projectname": "demo", "pkgs": f"https://x.example/{number}.spec"}
+                return await http.post(f"{site.url}/api_3/build/create/url", json=wanted)
+
+            answers = await asyncio.gather(*(create(number) for number in range(MANY)))
+        assert Counter(answer.status_code for answer in answers) == {200: MANY}
+        told = {answer.json()["items"][0]["id"]: number for number, answer in enumerate(answers)}
+        assert len(told) == MANY, "no id was told twice"
+        objects = (await here.kube.get(paths.copr("coprbuilds", here.namespace)))["items"]
+        held = {obj["status"]["id"]: obj["spec"]["source"]["link"]["url"] for obj in objects}
+        assert held == {number: f"https://x.example/{wanted}.spec" for number, wanted in told.items()}
+        assert len(objects) == MANY
+        listed = await two.api("GET", "/build/list?ownername=alice&projectname=demo&limit=5000")
+        assert [build["id"] for build in listed.json()["items"]] == sorted(told, reverse=True)
+
+
+def _replica(world: World, directory: Path) -> AbstractAsyncContextManager[Site]:
+    """Patient: what is shown here is that nothing is lost, not how fast a busy machine is."""
+    return frontend(world, directory, id_timeout=60)
+
+
+async def raw(site: Site, row: Endpoint, body: bytes, announced: int, *, close: bool) -> bytes:
+    """The answer to a request whose body stops before its announced end; `close`: and whose client goes away."""
+    host, port = urlsplit(site.url).netloc.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    auth = httpx.BasicAuth(*site.people["alice"].auth)
+    login = next(auth.auth_flow(httpx.Request("GET", site.url))).headers
+    query = str(httpx.QueryParams(dict(row.query)))
+    head = (
+        f"{row.method} {row.path}{'?' if query else ''}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"Authorization: {login['Authorization']}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {announced}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    await writer.drain()
+    if close:
+        writer.close()
+        await writer.wait_closed()
+        return b""
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+def objects_of(site: Site) -> tuple[int, int]:
+    """How many builds and projects there are."""
+    return len(site.services.cache.builds), len(site.services.cache.projects())
+
+
+async def test_a_body_that_stops_is_not_waited_for_and_changes_nothing(stage: Stage) -> None:
+    site = stage.site
+    site.services.limits = replace(site.services.limits, silence=0.3)
+    rows = [await stage.fill(row) for row in BODIES if row.right != "secret"]
+    before = objects_of(site)
+    bodies = [json.dumps(row.body).encode() for row in rows]
+    answers = await asyncio.gather(
+        *(raw(site, row, body, len(body) + 10, close=False) for row, body in zip(rows, bodies, strict=True))
+    )
+    for row, answer in zip(rows, answers, strict=True):
+        assert answer.startswith(b"HTTP/1.1 408 "), (row.path, answer)
+    await asyncio.gather(
+        *(raw(site, row, body[:-1], len(body), close=True) for row, body in zip(rows, bodies, strict=True))
+    )
+    assert (await site.http.get("/healthz")).status_code == 200
+    assert objects_of(site) == before
+
+
+async def test_a_body_that_is_too_large_is_refused_by_every_endpoint(stage: Stage) -> None:
+    big = b'{"x": "' + b"y" * (1024**2) + b'"}'
+    rows = [(row, await stage.fill(row)) for row in BODIES if row.right != "secret"]  # events may be larger
+    before = objects_of(stage.site)
+    for row, ready in rows:
+        try:
+            answer = await stage.site.http.request(
+                row.method, ready.path, params=dict(ready.query), content=big, auth=stage.alice.auth,
+                headers={"Content-Type": "application/json", **row.headers},
+            )  # fmt: skip
+        except httpx.TransportError:
+            continue  # it hung up before all was sent: that is refused as well
+        assert answer.status_code == 413, (row.path, answer.text[:200])
+    assert objects_of(stage.site) == before
+
+
+async def test_no_name_in_a_path_leads_elsewhere(stage: Stage) -> None:
+    """Each parameter of each path, and each name in each query and body, one after the other."""
+    wrong: list[str] = []
+    # The backend has such a test of its own for what is below /results.
+    rows = [row for row in ENDPOINTS if row.right != "secret" and not row.path.startswith("/results")]
+    filled = [(row, await stage.fill(row)) for row in rows]
+    before = objects_of(stage.site)
+
+    async def ask(row: Endpoint, name: str, text: str) -> None:
+        answer = await stage.send(row, stage.sender(row))
+        fine = answer.status_code in (400, 403, 404, 405)
+        if answer.status_code == 200:
+            # Of no consequence: whoever is asked about, and the release, which dnf's plugin looks for by itself.
+            fine = name.strip("{}") in ("who", "release", "file")
+            # As for any owner or build that is not there.
+            fine = fine or answer.json().get("items") == []
+        if not fine or (answer.status_code >= 400 and not is_error(answer)):
+            wrong.append(f"{row.method} {row.path} {name}={text!r}: {answer.status_code} {answer.text[:200]}")
+
+    for row, ready in filled:
+        parts, shown = row.path.split("/"), ready.path.split("/")
+        for text in TRAVERSALS:
+            quoted = _quoted(text)
+            for position, part in enumerate(parts):
+                if part.strip("{}") in NAMES and part.startswith("{"):
+                    path = "/".join([*shown[:position], quoted, *shown[position + 1 :]])
+                    await ask(replace(ready, path=path), part, text)
+            for name in NAMES:
+                if name in ready.query:
+                    await ask(replace(ready, query={**ready.query, name: text}), name, text)
+                if name in (ready.body or {}) and not row.files:
+                    await ask(replace(ready, body={**(ready.body or {}), name: text}), name, text)
+    assert not wrong, "\n".join(wrong[:10])
+    assert objects_of(stage.site) == before
+
+
+def _quoted(text: str) -> str:
+    """Percent-encoded all over, so that no client tidies it up."""
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+async def test_no_name_of_an_uploaded_file_leads_elsewhere(whole: Whole) -> None:
+    """A path's last part is the name, as with Copr; what can be no name is refused."""
+    stage = Stage(whole.site)
+    await stage.prepare()
+    fields = ("json", b'{"ownername": "alice", "projectname": "demo"}', "application/json")
+    data = rpms.rpm("hello", "2.8", "1", "src")
+    for name, kept in {
+        "../../x.src.rpm": True, "..\\x.src.rpm": True, "/etc/x.src.rpm": True, "a/../x.src.rpm": True,
+        ".x.src.rpm": False, "x\x00.src.rpm": False, "..": False, "../.src.rpm": False, "%2e%2e%2fx.src.rpm": False,
+    }.items():  # fmt: skip
+        files = {"pkgs": (name, data, "application/x-rpm"), "json": fields}
+        answer = await stage.site.api("POST", "/build/create/upload", stage.alice, files=files)
+        assert answer.status_code == (200 if kept else 400), (name, answer.text)
+        if kept:
+            key, _, last = (await stage.site.spec_of(answer.json()["id"]))["source"]["upload"]["ref"].partition("/")
+            assert last in ("x.src.rpm", "..x.src.rpm"), name
+            assert (whole.backend.root / "uploads" / key / last).read_bytes() == data
+    found = {file.parent.parent for file in whole.backend.root.rglob("*x.src.rpm")}
+    assert found == {whole.backend.root / "uploads"}
