@@ -57,7 +57,7 @@ FAILURES: dict[str, tuple[str, str, str, str]] = {
     "script-idle": ("user", "source", "NoSpec", "there is no .spec"),
     "script-doubts": ("user", "source", "SeveralSpecs", "2 specs, which of them? a.spec b.spec"),
     "script-needs": ("user", "source", "DependenciesUnresolved", "could not install: no-such-package"),
-    "script-names": ("user", "collect", "PackageNameTooLong", "100"),
+    "script-names": ("user", "collect", "PackageNameTooLong", "has 101 characters"),
 }
 
 
