@@ -46,7 +46,9 @@ def _builds() -> dict[str, Obj]:
         "importing": _planned(
             b.build(b.accepted()), source, b.pod(source, source=b.container(), collect=b.container("running"))
         ),
-        "running": _planned(running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, fetch=b.container("running"))),
+        "running": _planned(
+            running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, fetch=b.container("running"))
+        ),
         "succeeded": _planned(running, *_ended(b.D12), *_ended(b.D13)),
         "skipped": _planned(b.build(b.accepted()), made, b.pod(made, "Succeeded", collect=b.said(for_arm))),
         "failed-in-the-source": _planned(b.build(b.accepted()), *_failed("src", "source", "SourceFailed", "no make")),
