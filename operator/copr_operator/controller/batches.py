@@ -15,8 +15,11 @@ DEPTH = 32
 """Links that are followed before a chain counts as a circle."""
 
 
-async def batch_of(build: BuildView, active: Iterable[BuildView], lookup: Lookup) -> Batch:
-    """Whether the build's batch is blocked, and by what. `active` are the builds that have not ended."""
+async def batch_of(build: BuildView, joined: Iterable[BuildView], lookup: Lookup) -> Batch:
+    """Whether the build's batch is blocked, and by what.
+
+    `joined`: the builds of its namespace that have a `withBuild` and have not ended.
+    """
     if build.spec.after_build is None and build.spec.with_build is None:
         return Batch()
     leader, problem = await _leader(build, lookup)
@@ -32,8 +35,8 @@ async def batch_of(build: BuildView, active: Iterable[BuildView], lookup: Lookup
         return Batch(blocked=True, message=problem)
     if parent.status.state not in TERMINAL:
         return Batch(blocked=True, message=f"CoprBuild {parent.name} has not ended")
-    for other in list(active):
-        if other.namespace != build.namespace or other.status.state in TERMINAL:
+    for other in (parent_leader, *joined):
+        if other.status.state in TERMINAL:
             continue
         other_leader, _ = await _leader(other, lookup)
         if other_leader is not None and other_leader.uid == parent_leader.uid:

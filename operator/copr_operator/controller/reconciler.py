@@ -121,7 +121,7 @@ class Reconciler:
             jobs=jobs,
             pods=self._store.newest_pods(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
-            batch=await batch_of(build, self._store.builds.values(), self._lookup) if waiting else Batch(),
+            batch=await batch_of(build, self._store.joined(build.namespace), self._lookup) if waiting else Batch(),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.directories for entry in directory),
             results_removed=build.uid in self._executor.removed,
@@ -159,10 +159,7 @@ class Reconciler:
         reason = build.status.failure.reason if build.status.failure is not None else ""
         self._metrics.ended.labels(build.status.state or "", reason).inc()
         self._forget(build)
-        for other in self._store.builds.values():
-            waits = other.spec.after_build is not None or other.spec.with_build is not None
-            if other.namespace == build.namespace and waits:
-                self._wake(Key("build", other.namespace, other.name))
+        self._store.wake_linked(build.namespace)
 
     def _forget(self, build: BuildView) -> None:
         self._written.pop(build.uid, None)

@@ -28,6 +28,10 @@ def _build_index(build: BuildView) -> Iterator[Hashable]:
     yield "project", build.namespace, build.spec.owner, build.spec.project
     for chroot in build.status.chroots:
         yield "chroot", chroot.name
+    if build.spec.with_build is not None:
+        yield "joined", build.namespace
+    if build.spec.with_build is not None or build.spec.after_build is not None:
+        yield "linked", build.namespace
 
 
 def _project_index(project: ProjectView) -> Iterator[Hashable]:
@@ -80,6 +84,14 @@ class Store:
 
     def builds_of(self, project: ProjectView) -> list[BuildView]:
         return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
+
+    def joined(self, namespace: str) -> list[BuildView]:
+        """Builds with `withBuild`: all of a batch but its leader. Those that have ended are not held."""
+        return list(self.builds.indexed(("joined", namespace)))
+
+    def wake_linked(self, namespace: str) -> None:
+        """A build of the namespace has ended: those that wait for others look again."""
+        self._wake_builds(self.builds.indexed(("linked", namespace)))
 
     # -- events ----------------------------------------------------------------------------------------------------
 

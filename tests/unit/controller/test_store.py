@@ -146,6 +146,16 @@ class TestBuilds:
         store.assume_build(build(version=2, state="succeeded"))
         assert len(store.builds) == 0
 
+    def test_the_end_of_a_build_wakes_those_of_its_namespace_that_wait_for_others(self, store: Watched) -> None:
+        later, joined = build("later", afterBuild="first"), build("joined", withBuild="first")
+        for view in (later, joined, build("alone"), build("there", namespace="elsewhere", afterBuild="first")):
+            store.assume_build(view)
+        assert store.joined("ns") == [joined]
+        store.wake_linked("ns")
+        assert store.names() == ["joined", "later"]
+        store.assume_build(build("joined", version=2, state="failed", withBuild="first"))
+        assert store.joined("ns") == []
+
     def test_an_ended_build_that_is_being_deleted_is_kept_until_it_is_gone(self, store: Watched) -> None:
         store.assume_build(replace(build(version=2, state="succeeded"), deleting=True))
         assert len(store.builds) == 1
@@ -337,6 +347,8 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "builds_of": lambda store: store.builds_of(project()),
     "jobs_of": lambda store: store.jobs_of(build()),
     "newest_pods": lambda store: store.newest_pods([job(build())]),
+    "joined": lambda store: store.joined("ns"),
+    "wake_linked": lambda store: store.wake_linked("ns"),
     "project_event": lambda store: store.project_event("MODIFIED", project(version=9)),
     "chroot_event": lambda store: store.chroot_event("ADDED", chroot()),
     "job_event": lambda store: store.job_event("MODIFIED", job(build(), version=9)),
@@ -361,7 +373,7 @@ def test_no_question_and_no_event_looks_at_all_objects(
 
 
 def test_indexes_are_empty_when_all_is_gone(store: Watched) -> None:
-    mine = in_chroots(build(), D12)
+    mine = in_chroots(build(withBuild="first"), D12)
     store.see(mine)
     store.project_event("ADDED", project(source_chroot=D13))
     store.job_event("ADDED", job(mine))
