@@ -159,7 +159,10 @@ class Reconciler:
         reason = build.status.failure.reason if build.status.failure is not None else ""
         self._metrics.ended.labels(build.status.state or "", reason).inc()
         self._forget(build)
-        self._store.wake_linked(build.namespace)
+        for other in self._store.builds.values():
+            waits = other.spec.after_build is not None or other.spec.with_build is not None
+            if other.namespace == build.namespace and waits:
+                self._wake(Key("build", other.namespace, other.name))
 
     def _forget(self, build: BuildView) -> None:
         self._written.pop(build.uid, None)

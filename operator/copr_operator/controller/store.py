@@ -30,8 +30,6 @@ def _build_index(build: BuildView) -> Iterator[Hashable]:
         yield "chroot", chroot.name
     if build.spec.with_build is not None:
         yield "joined", build.namespace
-    if build.spec.with_build is not None or build.spec.after_build is not None:
-        yield "linked", build.namespace
 
 
 def _project_index(project: ProjectView) -> Iterator[Hashable]:
@@ -82,16 +80,12 @@ class Store:
         named = self.projects.indexed(("name", project.spec.owner, project.spec.name))
         return tuple(other for other in named if other.uid != project.uid)
 
-    def builds_of(self, project: ProjectView) -> list[BuildView]:
-        return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
-
     def joined(self, namespace: str) -> list[BuildView]:
         """Builds with `withBuild`: all of a batch but its leader. Those that have ended are not held."""
         return list(self.builds.indexed(("joined", namespace)))
 
-    def wake_linked(self, namespace: str) -> None:
-        """A build of the namespace has ended: those that wait for others look again."""
-        self._wake_builds(self.builds.indexed(("linked", namespace)))
+    def builds_of(self, project: ProjectView) -> list[BuildView]:
+        return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
 
     # -- events ----------------------------------------------------------------------------------------------------
 

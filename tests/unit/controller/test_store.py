@@ -146,13 +146,12 @@ class TestBuilds:
         store.assume_build(build(version=2, state="succeeded"))
         assert len(store.builds) == 0
 
-    def test_the_end_of_a_build_wakes_those_of_its_namespace_that_wait_for_others(self, store: Watched) -> None:
-        later, joined = build("later", afterBuild="first"), build("joined", withBuild="first")
-        for view in (later, joined, build("alone"), build("there", namespace="elsewhere", afterBuild="first")):
+    def test_builds_that_have_joined_a_batch_are_known_by_their_namespace_until_they_end(self, store: Watched) -> None:
+        joined = build("joined", withBuild="first")
+        later, there = build("later", afterBuild="first"), build("there", namespace="elsewhere", withBuild="first")
+        for view in (joined, later, there, build("alone")):
             store.assume_build(view)
         assert store.joined("ns") == [joined]
-        store.wake_linked("ns")
-        assert store.names() == ["joined", "later"]
         store.assume_build(build("joined", version=2, state="failed", withBuild="first"))
         assert store.joined("ns") == []
 
@@ -348,7 +347,6 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "jobs_of": lambda store: store.jobs_of(build()),
     "newest_pods": lambda store: store.newest_pods([job(build())]),
     "joined": lambda store: store.joined("ns"),
-    "wake_linked": lambda store: store.wake_linked("ns"),
     "project_event": lambda store: store.project_event("MODIFIED", project(version=9)),
     "chroot_event": lambda store: store.chroot_event("ADDED", chroot()),
     "job_event": lambda store: store.job_event("MODIFIED", job(build(), version=9)),
