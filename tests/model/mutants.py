@@ -115,6 +115,12 @@ MUTANTS = (
         scenes.a_job_is_lost_and_nobody_says_so,
     ),
     Mutant(
+        "a Job that was not seen is lost",
+        Edit(steps._unseen, "job_name in observed.missing_jobs", "True"),
+        "was called infrastructure",
+        scenes.a_status_is_seen_before_the_job_that_it_tells_of,
+    ),
+    Mutant(
         "ended builds are not watched",
         Edit(sync.Synchronizer._watch_ended, "if changed or", "if False and"),
         "a change is unseen",
@@ -165,7 +171,7 @@ MUTANTS = (
         "the end of a chroot is forgotten",
         Edit(plan._Planner._chroots, "chroot if chroot.state in TERMINAL else self._chroot(chroot)",
              "self._chroot(chroot)"),
-        "what has ended has changed",
+        "for a step that is succeeded",
         scenes.a_finished_job_expires_while_others_run,
     ),
     Mutant(
@@ -244,7 +250,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lost Job is a success",
-        Edit(steps.read, 'state="failed", fault=fault', 'state="succeeded"'),
+        Edit(steps._unseen, 'state="failed", fault=fault', 'state="succeeded"'),
         "succeeded, but its Job did not",
         scenes.a_job_is_deleted_while_it_runs,
     ),

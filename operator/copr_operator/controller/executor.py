@@ -55,6 +55,8 @@ class Executor:
         self._config = config
         self.refusals: dict[str, dict[str, Refusal]] = {}
         """By build uid, then by Job name."""
+        self.missing: dict[str, set[str]] = {}
+        """By build uid: names of Jobs that are not there, said the API server."""
         self.removed: set[str] = set()
         """uids of builds and projects that the backend has removed."""
         self.ensured: dict[str, set[str]] = {}
@@ -71,6 +73,7 @@ class Executor:
 
     def forget(self, uid: str) -> None:
         self.refusals.pop(uid, None)
+        self.missing.pop(uid, None)
         self.removed.discard(uid)
         self.ensured.pop(uid, None)
         self._notes.pop(uid, None)
@@ -100,6 +103,8 @@ class Executor:
                 await self._create_job(observed, step, attempt)
             case actions.DeleteJob(name, uid):
                 await self._delete_job(build, name, uid)
+            case actions.FindJob(name):
+                await self._find_job(build, name)
             case actions.ReadJobEvents(job, uid):
                 await self._read_events(build, job, uid)
             case actions.EnsureDirectory():
@@ -212,6 +217,17 @@ class Executor:
         held = self._store.jobs.get(build.namespace, name)
         if held is not None and held.uid == uid:
             self._store.job_event("DELETED", held)
+
+    async def _find_job(self, build: BuildView, name: str) -> None:
+        """Knows the Job afterwards, or that it is lost."""
+        found = await self._kube.find(paths.jobs(build.namespace, name))
+        if found is not None and controller_of(found, "CoprBuild")[1] == build.uid:
+            job = job_view(found)
+            self._store.assume_job(job)
+            if self._store.jobs.find(job.uid) is not None:
+                return
+            await self._delete_job(build, name, job.uid)  # somebody took its labels off: no watch will ever show it
+        self.missing.setdefault(build.uid, set()).add(name)
 
     async def _read_events(self, build: BuildView, job: str, uid: str) -> None:
         """Keeps what the newest FailedCreate Event of the Job says; an empty message when there is none."""

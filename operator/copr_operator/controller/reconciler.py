@@ -121,6 +121,7 @@ class Reconciler:
             jobs=jobs,
             pods=self._store.newest_pods(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
+            missing_jobs=frozenset(self._executor.missing.get(build.uid, ())),
             batch=await batch_of(build, self._store.joined(build.namespace), self._lookup) if waiting else Batch(),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.directories for entry in directory),

@@ -25,6 +25,13 @@ class DeleteJob:
 
 
 @dataclass(frozen=True)
+class FindJob:
+    """Ask the API server itself for a Job that the status tells of and no watch or LIST has shown."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class ReadJobEvents:
     """Find out why a Job has no pod: quota and admission refusals show in Events only."""
 
@@ -47,4 +54,4 @@ class RemoveFinalizer:
     """Let the object go."""
 
 
-Action = Adopt | CreateJob | DeleteJob | ReadJobEvents | EnsureDirectory | RemoveResults | RemoveFinalizer
+Action = Adopt | CreateJob | DeleteJob | FindJob | ReadJobEvents | EnsureDirectory | RemoveResults | RemoveFinalizer

@@ -155,6 +155,8 @@ class Observed:
     """The newest pod of each Job, by Job uid."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """By Job name."""
+    missing_jobs: frozenset[str] = frozenset()
+    """Names of Jobs that the API server, when it was asked for them, said are not there."""
     batch: Batch = Batch()
     next_id: int | None = None
     """The id this build gets if it has none yet."""

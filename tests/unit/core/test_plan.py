@@ -312,7 +312,10 @@ class TestRetries:
         assert decision.status.failure.failure_class == "infra"
 
     def test_a_job_that_vanished_before_its_result_was_seen_is_tried_again(self) -> None:
-        decision = plan(observed(build(accepted(state="running", source_state="running"))), CONFIG)
+        running = build(accepted(state="running", source_state="running"))
+        name = job(SRC).name
+        assert plan(observed(running), CONFIG).actions == (actions.FindJob(name),)
+        decision = plan(observed(running, missing_jobs=frozenset({name})), CONFIG)
         assert decision.status is not None
         assert decision.status.source is not None
         assert decision.status.source.attempt == 2
@@ -390,7 +393,8 @@ class TestCancel:
 
     def test_a_canceled_build_starts_nothing_and_its_lost_jobs_are_no_failure(self) -> None:
         canceled = build(accepted(state="running", source_state="running"), cancel=True)
-        decision = plan(observed(canceled), CONFIG)
+        assert plan(observed(canceled), CONFIG).actions == (actions.FindJob(job(SRC).name),)
+        decision = plan(observed(canceled, missing_jobs=frozenset({job(SRC).name})), CONFIG)
         assert decision.status is not None
         assert decision.status.state == "canceled"
         waiting = plan(observed(build(accepted(), cancel=True)), CONFIG)
