@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "a resync drops nothing",
-        Edit(sync.Synchronizer._drop_ghosts, "map(table.find, gone)", "map(table.find, ())"),
+        Edit(sync.Synchronizer._drop_ghosts, "map(table.find, held)", "map(table.find, ())"),
         "is starting for ever: Queued",
         scenes.a_job_is_lost_and_nobody_says_so,
     ),

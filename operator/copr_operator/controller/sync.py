@@ -7,6 +7,7 @@ deleted or changed.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from copr_operator.controller.store import Key, Store
@@ -23,6 +24,22 @@ WATCH_PAUSE = 1.0
 ENDED_PAGE, ENDED_PAUSE = 100, 0.05
 """Builds in a page of the list of ended ones, and seconds between two: years of them must neither fill the memory nor
 hold up what has just begun."""
+
+
+@dataclass
+class _Listed:
+    """What a LIST has shown of one kind."""
+
+    uids: set[str] = field(default_factory=set)
+    version: str = ""
+    """The oldest resourceVersion of its pages."""
+
+    def misses(self, view: Any) -> bool:
+        """Whether the object is gone. A LIST from before its last change knows nothing of it: we may have just made
+        it, and an API server's cache may be behind (F3 in docs/reliability.md)."""
+        version = view.resource_version
+        behind = version.isdigit() and self.version.isdigit() and int(version) > int(self.version)
+        return view.uid not in self.uids and not behind
 
 
 class Synchronizer:
@@ -54,14 +71,14 @@ class Synchronizer:
         """
         store, feeder = self._store, self._feeder
         tables = (store.pods, store.jobs, store.builds, store.projects, store.chroot_objects)
-        held = [table.uids() for table in tables]
-        living = await self._list("coprchroots", feeder.chroot, paths.copr, {}, (self._installation,))
-        living |= await self._list("coprprojects", feeder.project, paths.copr, {})
+        held = set().union(*(table.uids() for table in tables))
+        chroots = await self._list("coprchroots", feeder.chroot, paths.copr, {}, (self._installation,))
+        projects = await self._list("coprprojects", feeder.project, paths.copr, {})
         ours = {"labelSelector": OURS_SELECTOR}
-        living |= await self._list("jobs", feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
-        living |= await self._list("pods", feeder.pod, paths.core, ours)
-        living |= await self._list("coprbuilds", feeder.build, paths.copr, {"fieldSelector": ACTIVE_SELECTOR})
-        self._drop_ghosts(set().union(*held) - living)
+        jobs = await self._list("jobs", feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
+        pods = await self._list("pods", feeder.pod, paths.core, ours)
+        builds = await self._list("coprbuilds", feeder.build, paths.copr, {"fieldSelector": ACTIVE_SELECTOR})
+        self._drop_ghosts(held, pods, jobs, builds, projects, chroots)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
         for build in store.builds.values():
@@ -78,17 +95,18 @@ class Synchronizer:
         path: Callable[[str, str | None], str],
         params: dict[str, str],
         namespaces: tuple[str | None, ...] | None = None,
-    ) -> set[str]:
-        uids = set()
+    ) -> _Listed:
+        listed = _Listed()
         for namespace in namespaces or self._namespaces:
-            async for items, _ in self._kube.list_pages(path(plural, namespace), params):
+            async for items, version in self._kube.list_pages(path(plural, namespace), params):
+                listed.version = listed.version or version
                 for item in items:
-                    uids.add(item["metadata"]["uid"])
+                    listed.uids.add(item["metadata"]["uid"])
                     apply(None, item)
-        return uids
+        return listed
 
-    def _drop_ghosts(self, gone: set[str]) -> None:
-        """`gone`: uids that were held before the LIST and are not in it. What was made meanwhile is not among them."""
+    def _drop_ghosts(self, held: set[str], *listed: _Listed) -> None:
+        """`held`: uids that were held before the LISTs. What was made meanwhile is not among them."""
         store, count = self._store, 0
         tables: tuple[tuple[Table[Any], Callable[[Any], None]], ...] = (
             (store.pods, lambda pod: store.pod_event("DELETED", pod)),
@@ -97,10 +115,11 @@ class Synchronizer:
             (store.projects, lambda project: store.project_event("DELETED", project)),
             (store.chroot_objects, lambda chroot: store.chroot_event("DELETED", chroot)),
         )
-        for table, drop in tables:
-            for view in filter(None, map(table.find, gone)):
-                count += 1
-                drop(view)
+        for (table, drop), shown in zip(tables, listed, strict=True):
+            for view in filter(None, map(table.find, held)):
+                if shown.misses(view):
+                    count += 1
+                    drop(view)
         if count:
             log.info("the resync found %d objects whose end the watch had not shown", count)
             self._on_ghosts(count)

@@ -8,6 +8,7 @@ import pytest
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
 from copr_operator.controller.transport import Feeder
+from copr_operator.core.observed import job_view
 from tests.support.api_cases import GOOD
 from tests.unit.controller.fakes import FakeKube
 
@@ -101,6 +102,19 @@ class TestResync:
         held = place.store.builds.get(HERE, "hello")
         assert held is not None
         assert held.status.state == "running"
+
+    async def test_a_list_from_before_our_own_write_ends_nothing_of_what_we_made(self, place: Place) -> None:
+        """An API server whose cache is behind. Dropped here, the Job could never be held again under its version."""
+        place.add("coprbuilds", "hello")
+        place.add_job("job", "hello")
+        place.store.assume_job(job_view(place.kube.objects["jobs", HERE, "job"]))
+        del place.kube.objects["jobs", HERE, "job"]
+        place.kube.version -= 1
+        await place.sync.resync()
+        assert (place.store.jobs.uids(), place.ghosts) == ({"uid-job"}, 0)
+        place.kube.version += 1
+        await place.sync.resync()
+        assert (place.store.jobs.uids(), place.ghosts) == (set(), 1)
 
     async def test_an_ended_build_whose_deletion_the_watch_has_not_shown_is_woken(self, place: Place) -> None:
         gone = place.add("coprbuilds", "ended", status={"state": "succeeded"})
