@@ -81,4 +81,4 @@ async def test_f25_many_builds_and_cancels_at_once_all_end_beside_one_of_another
             return await states(here, "succeeded") + await states(here, "canceled") == MANY + 1
 
         await eventually(ended, lambda: "the builds do not end", 600)
-        assert len({build.status.id for build in run.judge.builds.values()}) == MANY + 1
+        assert len({build.status.id for build in (await run.judged()).builds.values()}) == MANY + 1

@@ -57,7 +57,7 @@ async def test_f3_a_controller_that_starts_at_an_api_server_which_stands_still_d
         await run.ended("hello")
         build = await here.build()
         assert [c["attempt"] for c in build["status"]["chroots"]] == [1] * len(chroots)
-        assert len(run.judge.works) == 1 + len(chroots)
+        assert len((await run.judged()).works) == 1 + len(chroots)
 
 
 def stand_still(version: str, proxy: ApiProxy) -> None:

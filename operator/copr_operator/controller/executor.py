@@ -211,7 +211,7 @@ class Executor:
         }
         await self._kube.delete(paths.jobs(build.namespace, name), body)
         found = await self._kube.find(paths.jobs(build.namespace, name))
-        if found is not None and found["metadata"]["uid"] == uid:
+        if found is not None and found["metadata"]["uid"] == uid and _is_watched(found):
             self._store.assume_job(job_view(found))
             return
         held = self._store.jobs.get(build.namespace, name)
@@ -222,11 +222,10 @@ class Executor:
         """Knows the Job afterwards, or that it is lost."""
         found = await self._kube.find(paths.jobs(build.namespace, name))
         if found is not None and controller_of(found, "CoprBuild")[1] == build.uid:
-            job = job_view(found)
-            self._store.assume_job(job)
-            if self._store.jobs.find(job.uid) is not None:
+            if _is_watched(found):
+                self._store.assume_job(job_view(found))
                 return
-            await self._delete_job(build, name, job.uid)  # somebody took its labels off: no watch will ever show it
+            await self._delete_job(build, name, found["metadata"]["uid"])
         self.missing.setdefault(build.uid, set()).add(name)
 
     async def _read_events(self, build: BuildView, job: str, uid: str) -> None:
@@ -296,6 +295,12 @@ class Executor:
 def dump(status: ApiModel) -> dict[str, Any]:
     """A status as it is compared and written."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _is_watched(job: Mapping[str, Any]) -> bool:
+    """Whether it has the labels by which Jobs are watched and listed: its end would never be seen otherwise."""
+    labels = job["metadata"].get("labels") or {}
+    return labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY and names.LABEL_BUILD_UID in labels
 
 
 def _now() -> datetime:

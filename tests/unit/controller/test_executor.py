@@ -1,5 +1,6 @@
 """Jobs that the status tells of and no watch has shown: the API server itself is asked."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ from copr_operator.controller.backend import BackendClient
 from copr_operator.controller.executor import Executor
 from copr_operator.controller.store import Store
 from copr_operator.core import actions, names
-from copr_operator.core.observed import job_view
 from tests.support.builders import CONFIG, UID, build, observed
 from tests.unit.controller.fakes import FakeKube
 
 NAME = names.job_name(UID, names.SOURCE_STEP, 1)
+LABELS = {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_BUILD_UID: UID}
 
 
 class Place:
@@ -24,12 +25,12 @@ class Place:
         self.store = Store(lambda _: None, CONFIG.namespace)
         self.executor = Executor(self.kube, BackendClient("http://backend.example", Path("token")), self.store, CONFIG)
 
-    def job(self, owner: str = UID) -> dict[str, Any]:
+    def job(self, owner: str = UID, labels: Mapping[str, str] = LABELS) -> None:
         """A Job that somebody has made under that name."""
         owners = [{"kind": "CoprBuild", "name": "hello", "uid": owner, "controller": True}]
-        meta = {"name": NAME, "namespace": "ns", "uid": "job-uid", "ownerReferences": owners,
+        meta = {"name": NAME, "namespace": "ns", "uid": "job-uid", "ownerReferences": owners, "labels": labels,
                 "creationTimestamp": "2026-01-01T12:00:00Z"}  # fmt: skip
-        return self.kube.put(("jobs", "ns", NAME), {"metadata": meta, "spec": {}, "status": {}})
+        self.kube.put(("jobs", "ns", NAME), {"metadata": meta, "spec": {}, "status": {}})
 
     async def looks(self) -> tuple[bool, bool]:
         """Whether it knows the Job afterwards, and whether it takes it for lost."""
@@ -57,10 +58,12 @@ async def test_a_job_of_another_build_is_not_ours(place: Place) -> None:
 
 
 async def test_a_job_without_its_labels_is_stopped_since_no_watch_will_show_it(place: Place) -> None:
-    """The watch has told that it left its selection."""
-    view = job_view(place.job())
-    place.store.job_event("ADDED", view)
-    place.store.job_event("DELETED", view)
+
+    async def foreground(method: str, path: str) -> None:
+        place.job(labels={})  # it stays until its pods are gone
+
+    place.job(labels={})
+    place.kube.after = foreground
     assert await place.looks() == (False, True)
     assert [method for method, _ in place.kube.writes] == ["DELETE"]
 
