@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from copr_operator.backend.errors import HttpError
 from copr_operator.backend.layout import FILE_NAME, UPLOADS
 from copr_operator.backend.spool import receive
-from copr_operator.backend.store import Entry, Store
+from copr_operator.backend.store import Checkpoint, Entry, Store, no_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +31,21 @@ class Upload(BaseModel):
 
 class Uploads:
     def __init__(
-        self, store: Store, spool: Path, *, clock: Callable[[], float], retention: float, namespace_bytes: int
+        self,
+        store: Store,
+        spool: Path,
+        *,
+        clock: Callable[[], float],
+        retention: float,
+        namespace_bytes: int,
+        checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
         self._store = store
         self._spool = spool / "uploads"
         self._clock = clock
         self._retention = retention
         self._namespace_bytes = namespace_bytes
+        self._checkpoint = checkpoint
 
     async def add(self, namespace: str, name: str, body: AsyncIterator[bytes]) -> dict[str, object]:
         """Store a file; `{"ref", "sha256", "size"}`. Raises HttpError 400, 413."""
@@ -48,7 +56,7 @@ class Uploads:
         key = secrets.token_urlsafe(18)
         part = self._spool / key
         try:
-            artifact = await receive(part, body, None)
+            artifact = await receive(part, body, None, self._checkpoint)
             await asyncio.to_thread(self._store.adopt, part, f"{UPLOADS}/{key}/{name}")
         finally:
             part.unlink(missing_ok=True)
