@@ -43,7 +43,7 @@ async def on_store_full(_request: Request, _error: Exception) -> Response:
 
 
 async def on_os_error(request: Request, error: Exception) -> Response:
-    """A full disk below the spool, whose files are not written through the store. Anything else is a failure of ours."""
+    """A full disk below the spool, whose files are not written through the store; else a failure of ours."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return await on_store_full(request, error)
     raise error

@@ -23,6 +23,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
+
 class WriteStep(StrEnum):
     """The steps of writing a file, and of deleting one or a directory; each but STAGE and DELETE has just been done."""
 
@@ -126,9 +127,9 @@ class DirectoryStore:
             self.checkpoint(WriteStep.STAGED, path)
             with _os_errors():
                 obstore.rename(self._objects, staged, path)
-        except Exception:
+        finally:
+            # Also after a rename: of two links to one file (it is adopted again) rename(2) moves none.
             (self.root / staged).unlink(missing_ok=True)
-            raise
         self.checkpoint(WriteStep.RENAMED, path)
         for directory in (target.parent, *made):
             _sync(directory)

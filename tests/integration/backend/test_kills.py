@@ -161,7 +161,7 @@ def test_killed_at_every_step_of_storing_and_publishing_a_build(tmp_path: Path) 
         before: dict[str, str] = {}
 
         def prepare(number: int) -> Pod:
-            """An undisturbed publication before, so that nothing is left of the killed one and the steps are the same."""
+            """After an undisturbed publication: nothing is left of the killed one, and the steps are the same again."""
             before.update(sent(process, pods, 2 * number - 1).packages)
             return sent(process, pods, 2 * number, end=False)
 
