@@ -140,7 +140,7 @@ MUTANTS = (
     ),
     Mutant(
         "canceled is written before the Jobs are stopped",
-        Edit(plan._Planner._cancel, "if stops:", "if False:"),
+        Edit(plan._Planner._cancel, "if unseen or stops:", "if unseen:"),
         "canceled is written, and .* still run",
         scenes.a_build_is_canceled_while_it_runs,
     ),
