@@ -49,11 +49,12 @@ debian-packages:
 
 source-tools: debian-packages .tools/source/.ready
 
-test: setup debian-packages source-tools lint ## Everything: lint, unit, chart, model, integration against a real API server, builds on a real node
+test: setup debian-packages source-tools lint ## Everything: lint, unit, chart, model, integration against a real API server, faults, builds on a real node
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/chart tests/gitops
 	@$(PYTEST) tests/model
 	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/faults
 	@$(PYTEST) tests/e2e
 
 FAULT_RUNS ?= 50

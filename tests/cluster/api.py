@@ -50,8 +50,15 @@ class Cluster:
         """What ServiceAccounts asked of the API server: an event of audit.k8s.io a line. Of a local cluster only."""
         return layouts.layout_of(self.profile).audit_log
 
+    def require_own(self) -> None:
+        """Raises ClusterError for a cluster that others may be working with: to be asked before it is broken."""
+        if self.provider is not Provider.LOCAL or layouts.shared():
+            hint = "set COPR_CLUSTER_HOME to a folder of your own"
+            raise ClusterError(f"{self.profile}: others may be working with this cluster: {hint}")
+
     def stop_part(self, name: str, *, kill: bool = False) -> None:
-        """Stop a part and return when it is gone; kill=True does it by SIGKILL."""
+        """Stop a part and return when it is gone; kill=True does it by SIGKILL. Raises as `require_own` does."""
+        self.require_own()
         supervisor = self._supervisor()
         supervisor.stop(supervisor.part(name), kill=kill)
 

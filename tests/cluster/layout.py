@@ -23,6 +23,11 @@ def _home_root() -> Path:
     return Path(os.environ.get("COPR_CLUSTER_HOME") or _DEFAULT_HOME).absolute()
 
 
+def shared() -> bool:
+    """Whether the clusters are everybody's on this machine: COPR_CLUSTER_HOME gives them no home of their own."""
+    return _home_root() == _DEFAULT_HOME
+
+
 def _run_root() -> Path:
     # Unix socket paths end at 108 characters: sockets never live below a home that the user may choose.
     if os.geteuid() == 0:

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from copr_operator.core import names
 from copr_operator.kube import paths
-from copr_operator.kube.client import MERGE_PATCH, ApiError
-from tests.faults.scenario import LONG, ONE, THREE, Run, scenario
+from copr_operator.kube.client import MERGE_PATCH, ApiError, KubeClient
+from tests.faults.scenario import LONG, ONE, SIZES, THREE, Run, long_run, scenario, side_by_side
 from tests.support.deployment import Deployment
 from tests.support.fake_kubelet import Status, disrupted, fail_build, plan_of, running, storing, succeed, waiting
 from tests.support.world import World, eventually
@@ -59,10 +61,20 @@ async def reach(run: Run, situation: str, name: str = "hello") -> dict[str, Any]
     return await run.here.until(there, name)
 
 
-@pytest.mark.parametrize("situation", STATES)
-async def test_f13_a_cancel_in_any_state_is_final_within_5_seconds(here: World, situation: str) -> None:
+sizes = pytest.mark.parametrize("chroots", SIZES, ids=lambda chroots: f"{len(chroots)}-chroots")
+
+
+@sizes
+async def test_f13_a_cancel_in_any_state_is_final_within_5_seconds(
+    kube: KubeClient, tmp_path: Path, chroots: tuple[str, ...]
+) -> None:
+    cases = {situation: partial(canceled_in, situation, chroots) for situation in STATES}
+    await side_by_side(kube, tmp_path, cases)
+
+
+async def canceled_in(situation: str, chroots: tuple[str, ...], here: World) -> None:
     ended = situation in ("succeeded", "failed")
-    async with scenario(here, THREE) as run:
+    async with scenario(here, chroots) as run:
         await reach(run, situation)
         started = asyncio.get_running_loop().time()
         await here.patch_build("hello", {"spec": {"cancel": True}})
@@ -79,11 +91,16 @@ async def test_f13_a_cancel_in_any_state_is_final_within_5_seconds(here: World, 
     assert build["status"]["state"] == (STATES[situation][1] if ended else "canceled")
 
 
-@pytest.mark.parametrize("situation", STATES)
+@sizes
 async def test_f11_f12_a_build_deleted_in_any_state_goes_with_all_it_had_and_its_name_is_free(
-    here: World, situation: str
+    kube: KubeClient, tmp_path: Path, chroots: tuple[str, ...]
 ) -> None:
-    async with scenario(here, THREE) as run:
+    cases = {situation: partial(deleted_in, situation, chroots) for situation in STATES}
+    await side_by_side(kube, tmp_path, cases)
+
+
+async def deleted_in(situation: str, chroots: tuple[str, ...], here: World) -> None:
+    async with scenario(here, chroots) as run:
         old = await reach(run, situation)
         await here.delete("coprbuilds", "hello")
         await here.until_gone("coprbuilds", "hello")
@@ -101,21 +118,27 @@ async def test_f11_f12_a_build_deleted_in_any_state_goes_with_all_it_had_and_its
         await eventually(no_old_pods, lambda: "pods of the deleted build are left")
 
 
-@pytest.mark.parametrize("situation", ["source-running", "chroots-running", "succeeded"])
-async def test_f12_a_build_deleted_while_no_controller_runs_goes_when_one_does(here: World, situation: str) -> None:
-    async with scenario(here, ONE) as run:
-        old = await reach(run, situation)
-        run.controllers.pause()
-        await here.delete("coprbuilds", "hello")
-        assert (await here.build())["metadata"]["deletionTimestamp"]
-        run.controllers.resume()
-        await here.until_gone("coprbuilds", "hello")
-        assert f"POST /control/v1/builds/{old['status']['id']}/remove" in here.backend.asked
+async def test_f12_a_build_deleted_while_no_controller_runs_goes_when_one_does(
+    kube: KubeClient, tmp_path: Path
+) -> None:
+    async def case(situation: str, here: World) -> None:
+        async with scenario(here, ONE) as run:
+            old = await reach(run, situation)
+            run.controllers.pause()
+            await here.delete("coprbuilds", "hello")
+            assert (await here.build())["metadata"]["deletionTimestamp"]
+            run.controllers.resume()
+            await here.until_gone("coprbuilds", "hello")
+            assert f"POST /control/v1/builds/{old['status']['id']}/remove" in here.backend.asked
+
+    situations = ("source-running", "chroots-running", "succeeded")
+    await side_by_side(kube, tmp_path, {situation: partial(case, situation) for situation in situations})
 
 
 async def test_f12_a_finalizer_that_is_taken_off_by_hand_leaves_no_pod(here: World) -> None:
     async with scenario(here, THREE) as run:
         await reach(run, "chroots-running")
+        run.judge.released.add("hello")
         await here.delete("coprbuilds", "hello")
         body = {"metadata": {"finalizers": None}}
         with contextlib.suppress(ApiError):  # the controller may be faster
@@ -125,7 +148,6 @@ async def test_f12_a_finalizer_that_is_taken_off_by_hand_leaves_no_pod(here: Wor
             return not await here.jobs() and not await here.pods()
 
         await eventually(nothing, lambda: "Jobs or pods are left")
-        run.judge.builds.clear()  # its end came from outside
 
 
 async def test_f13_a_cancel_that_races_the_end_has_one_winner(here: World) -> None:
@@ -142,16 +164,21 @@ async def test_f13_a_cancel_that_races_the_end_has_one_winner(here: World) -> No
         await run.ended(*names_, states=("succeeded", "canceled"))
 
 
-@pytest.mark.parametrize("change", [{"chroots": list(ONE)}, {"chroots": None}, {"timeout": 7200}, {"owner": "eve"},
-                                    {"source": {"link": {"url": "http://other.example/x.src.rpm"}}}])  # fmt: skip
-async def test_f14_a_spec_can_not_be_changed_while_it_is_built(here: World, change: dict[str, Any]) -> None:
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"chroots": list(ONE)}, {"chroots": None}, {"timeout": 7200}, {"owner": "eve"},
+    {"source": {"link": {"url": "http://other.example/x.src.rpm"}}},
+)  # fmt: skip
+
+
+async def test_f14_a_spec_can_not_be_changed_while_it_is_built(here: World) -> None:
     async with scenario(here, THREE) as run:
         here.kubelet.behaviour = source_then(running)
         await here.create_build(chroots=list(THREE))
         await here.until_state("running")
-        with pytest.raises(ApiError) as refused:
-            await here.patch_build("hello", {"spec": change})
-        assert refused.value.status == 422
+        for change in CHANGES:
+            with pytest.raises(ApiError) as refused:
+                await here.patch_build("hello", {"spec": change})
+            assert refused.value.status == 422, change
         here.kubelet.behaviour = succeed
         await here.kubelet.look_again()
         await run.ended("hello")
@@ -174,16 +201,32 @@ async def evict_pods(here: World) -> None:
             await here.kube.patch(path, {"status": disrupted(pod)}, content_type=MERGE_PATCH)
 
 
-@pytest.mark.parametrize("disturb", [delete_jobs, evict_pods, *([delete_pods] if LONG else [])])
-async def test_f15_what_a_third_party_ends_is_tried_again(here: World, disturb: Callable[[World], Any]) -> None:
-    async with scenario(here, THREE) as run:
-        await reach(run, "chroots-running")
-        here.kubelet.behaviour = succeed
-        await disturb(here)
-        await run.ended("hello")
-        build = await here.build()
-        assert [c["attempt"] for c in build["status"]["chroots"]] == [2, 2, 2]
-        assert build["status"]["source"]["attempt"] == 1
+async def take_labels(here: World) -> None:
+    """No watch shows the chroots' Jobs any more, and they run on."""
+    for job in await here.jobs():
+        if job["metadata"]["labels"][names.LABEL_STEP] == "rpm":
+            path = paths.jobs(here.namespace, job["metadata"]["name"])
+            await here.kube.patch(path, {"metadata": {"labels": {names.LABEL_MANAGED_BY: None}}})
+
+
+DISTURBERS = (delete_jobs, evict_pods, take_labels, *([delete_pods] if LONG else []))
+
+
+@sizes
+async def test_f15_what_a_third_party_ends_is_tried_again(
+    kube: KubeClient, tmp_path: Path, chroots: tuple[str, ...]
+) -> None:
+    async def case(disturb: Callable[[World], Any], here: World) -> None:
+        async with scenario(here, chroots) as run:
+            await reach(run, "chroots-running")
+            here.kubelet.behaviour = succeed
+            await disturb(here)
+            await run.ended("hello")
+            build = await here.build()
+            assert [c["attempt"] for c in build["status"]["chroots"]] == [2] * len(chroots)
+            assert build["status"]["source"]["attempt"] == 1
+
+    await side_by_side(kube, tmp_path, {disturb.__name__: partial(case, disturb) for disturb in DISTURBERS})
 
 
 async def test_f15_a_suspended_job_says_so_and_goes_on_when_it_may(here: World) -> None:
@@ -202,49 +245,60 @@ async def test_f15_a_suspended_job_says_so_and_goes_on_when_it_may(here: World) 
         assert [c["attempt"] for c in build["status"]["chroots"]] == [1]
 
 
-@pytest.mark.parametrize("collected", [False, True], ids=["kept", "collected"])
-async def test_f16_jobs_that_end_while_no_controller_runs(here: World, collected: bool) -> None:
-    """Those that are still there are read; one that is gone is built again, and is never taken for a success."""
-    async with scenario(here, THREE) as run:
-        await reach(run, "chroots-running")
-        run.controllers.pause()
-        here.kubelet.behaviour = succeed
-        await here.kubelet.look_again()
-
-        async def done() -> bool:
-            return all((j["status"].get("conditions") or [{}])[-1].get("type") == "Complete" for j in await here.jobs())
-
-        await eventually(done, lambda: "the Jobs do not end")
-        if collected:
-            await delete_jobs(here)
-        run.controllers.resume()
-        await run.ended("hello")
-        build = await here.build()
-        assert {c["attempt"] for c in build["status"]["chroots"]} == {2 if collected else 1}
-
-
-@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "CreateContainerError"])
-async def test_a_pod_that_can_not_start_is_told_of_within_15_seconds_and_starts_when_it_can(
-    here: World, reason: str
+@sizes
+async def test_f16_jobs_that_end_while_no_controller_runs(
+    kube: KubeClient, tmp_path: Path, chroots: tuple[str, ...]
 ) -> None:
-    async with scenario(here, ONE) as run:
-        here.kubelet.behaviour = source_then(running)
-        await here.create_build("warm-up")
-        await here.until_state("running", "warm-up")
-        here.kubelet.behaviour = source_then(untouched)
-        await here.create_build()
-        await here.until_state("starting")
-        here.kubelet.behaviour = source_then(lambda pod: waiting(pod, reason, "there is no such thing"))
-        await here.kubelet.look_again()
+    """Those that are still there are read; one that is gone is built again, and is never taken for a success."""
 
-        def told(build: dict[str, Any]) -> bool:
-            verdict = build["status"]["conditions"][0]
-            return bool(verdict["reason"] == "Held" and reason in verdict["message"])
+    async def case(collected: bool, here: World) -> None:
+        async with scenario(here, chroots) as run:
+            await reach(run, "chroots-running")
+            run.controllers.pause()
+            here.kubelet.behaviour = succeed
+            await here.kubelet.look_again()
 
-        await here.until(told, timeout=15)
-        here.kubelet.behaviour = succeed
-        await here.kubelet.look_again()
-        await run.ended("hello", "warm-up")
+            async def done() -> bool:
+                ends = [(job["status"].get("conditions") or [{}])[-1].get("type") for job in await here.jobs()]
+                return set(ends) == {"Complete"}
+
+            await eventually(done, lambda: "the Jobs do not end")
+            if collected:
+                await delete_jobs(here)
+            run.controllers.resume()
+            await run.ended("hello")
+            build = await here.build()
+            assert {c["attempt"] for c in build["status"]["chroots"]} == {2 if collected else 1}
+
+    await side_by_side(kube, tmp_path, {"kept": partial(case, False), "collected": partial(case, True)})
+
+
+@long_run
+async def test_a_pod_that_can_not_start_is_told_of_within_15_seconds_and_starts_when_it_can(
+    kube: KubeClient, tmp_path: Path
+) -> None:
+    async def case(reason: str, here: World) -> None:
+        async with scenario(here, ONE) as run:
+            here.kubelet.behaviour = source_then(running)
+            await here.create_build("warm-up")
+            await here.until_state("running", "warm-up")
+            here.kubelet.behaviour = source_then(untouched)
+            await here.create_build()
+            await here.until_state("starting")
+            here.kubelet.behaviour = source_then(lambda pod: waiting(pod, reason, "there is no such thing"))
+            await here.kubelet.look_again()
+
+            def told(build: dict[str, Any]) -> bool:
+                verdict = build["status"]["conditions"][0]
+                return bool(verdict["reason"] == "Held" and reason in verdict["message"])
+
+            await here.until(told, timeout=15)
+            here.kubelet.behaviour = succeed
+            await here.kubelet.look_again()
+            await run.ended("hello", "warm-up")
+
+    reasons = ("ErrImagePull", "ImagePullBackOff", "CreateContainerError")
+    await side_by_side(kube, tmp_path, {reason: partial(case, reason) for reason in reasons})
 
 
 async def test_f12_a_project_deleted_with_running_builds_goes_and_its_builds_do_not_run_on(here: World) -> None:
@@ -257,8 +311,10 @@ async def test_f12_a_project_deleted_with_running_builds_goes_and_its_builds_do_
         assert "DELETE /control/v1/projects/alice/demo" in here.backend.asked
 
 
+@long_run
 async def test_f12_a_namespace_deleted_with_running_builds_ends(here: World) -> None:
-    async with scenario(here, THREE) as run:
+    """The Lease is in that namespace here, and can't be renewed: in an installation it is elsewhere."""
+    async with scenario(here, THREE, lease_duration=300.0) as run:
         await reach(run, "chroots-running")
         path = f"/api/v1/namespaces/{here.namespace}"
         await here.kube.delete(path)
@@ -269,9 +325,12 @@ async def test_f12_a_namespace_deleted_with_running_builds_ends(here: World) -> 
         await eventually(gone, lambda: "the namespace stays", 60)
 
 
-async def test_f10_two_controllers_at_once_under_faults_make_no_duplicate(here: World) -> None:
+@sizes
+async def test_f10_two_controllers_at_once_under_faults_make_no_duplicate(
+    here: World, chroots: tuple[str, ...]
+) -> None:
     """Each believes that it holds the Lease; both are killed and started again, too."""
-    async with scenario(here, THREE, resync_seconds=2.0) as run:
+    async with scenario(here, chroots, resync_seconds=2.0) as run:
         run.judge.split = True
         async with Deployment(here, prefix="other", resync_seconds=2.0).serve() as others:
             wanted = [f"b{n}" for n in range(4)]
@@ -279,5 +338,6 @@ async def test_f10_two_controllers_at_once_under_faults_make_no_duplicate(here: 
                 await here.create_build(name)
                 (run.controllers, others)[number % 2].kill()
             await run.ended(*wanted)
-            assert len({b.status.id for b in run.judge.builds.values()}) == len(wanted)
-            assert all({c.attempt for c in b.status.chroots} == {1} for b in run.judge.builds.values())
+            builds = (await run.judged()).builds.values()
+            assert len({b.status.id for b in builds}) == len(wanted)
+            assert all({c.attempt for c in b.status.chroots} == {1} for b in builds)

@@ -3,16 +3,20 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
-from collections.abc import AsyncIterator, Callable
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from copr_operator.kube.client import ApiError
+from copr_operator.kube.client import ApiError, KubeClient
 from tests.cluster.api import Cluster
-from tests.faults.scenario import LONG, ONE, SEED, THREE, scenario
+from tests.faults.scenario import LONG, ONE, SEED, SIZES, THREE, Run, long_run, scenario, side_by_side
 from tests.support.api_faults import Answer, Call, Delay, Fault, Hang, Lose, Swallow, every
 from tests.support.world import World, eventually
 
@@ -27,25 +31,24 @@ KINDS: dict[str, Callable[[Call], Fault | None]] = {
 }
 
 
-CASES = [
-    pytest.param(kind, chroots, id=f"{kind}-{len(chroots)}-chroots")
-    for number, kind in enumerate(KINDS)
-    for chroots in (ONE, THREE)
-    if LONG or (number % 2 == 0) == (chroots is THREE)
-]
-"""Each kind with one and with three chroots in a long run, else with one of them."""
+async def test_f5_f7_f8_builds_end_right_whatever_the_api_server_refuses(kube: KubeClient, tmp_path: Path) -> None:
+    """Each kind with one and with three chroots in a long run, else with one of them."""
 
+    async def case(kind: str, chroots: tuple[str, ...], here: World) -> None:
+        async with scenario(here, chroots, fault=KINDS[kind], resync_seconds=2.0) as run:
+            await here.create_build("one")
+            await here.create_build("two")
+            await run.ended("one", "two")
+            assert len((await run.judged()).works) == 2 * (1 + len(chroots))
+            assert run.controllers.made, "no fault was made"
 
-@pytest.mark.parametrize(("kind", "chroots"), CASES)
-async def test_builds_end_right_whatever_the_api_server_refuses(
-    here: World, kind: str, chroots: tuple[str, ...]
-) -> None:
-    async with scenario(here, chroots, fault=KINDS[kind], resync_seconds=2.0) as run:
-        await here.create_build("one")
-        await here.create_build("two")
-        await run.ended("one", "two")
-        assert len(run.judge.works) == 2 * (1 + len(chroots))
-        assert run.controllers.made, "no fault was made"
+    cases = {
+        f"{kind}-{len(chroots)}-chroots": partial(case, kind, chroots)
+        for number, kind in enumerate(KINDS)
+        for chroots in (ONE, THREE)
+        if LONG or (number % 2 == 0) == (chroots is THREE)
+    }
+    await side_by_side(kube, tmp_path, cases)
 
 
 async def test_f7_a_user_who_edits_all_the_time_loses_nothing_and_stops_nothing(here: World) -> None:
@@ -59,7 +62,8 @@ async def test_f7_a_user_who_edits_all_the_time_loses_nothing_and_stops_nothing(
 
 
 async def etcd(cluster: Cluster, what: str, body: dict[str, Any]) -> dict[str, Any]:
-    """One request to etcd's JSON gateway."""
+    """One request to etcd's JSON gateway. Raises ClusterError for an etcd that others may be using."""
+    cluster.require_own()
     port = json.loads((cluster.home / "state.json").read_text())["ports"]["etcd"]
     async with (
         aiohttp.ClientSession() as session,
@@ -91,6 +95,15 @@ async def editor(here: World) -> AsyncIterator[list[str]]:
         await asyncio.wait({task})
 
 
+def another(run: Run, first: int) -> Callable[[], Coroutine[Any, Any, bool]]:
+    """Whether the controller of that generation has ended, and the next one has been started."""
+
+    async def probe() -> bool:
+        return run.controllers.generation > first
+
+    return probe
+
+
 async def test_f8_an_api_server_that_answers_nothing_for_a_while_is_asked_again(here: World) -> None:
     """Every request hangs or breaks; the Lease is lost with it, and the next controller goes on."""
     away = False
@@ -103,27 +116,55 @@ async def test_f8_an_api_server_that_answers_nothing_for_a_while_is_asked_again(
         await here.create_build()
         await here.until(lambda b: (b.get("status") or {}).get("id"))
         away, first = True, run.controllers.generation
-
-        async def another() -> bool:
-            return run.controllers.generation > first
-
-        await eventually(another, lambda: "the controller keeps a Lease that it can't renew")
+        await eventually(another(run, first), lambda: "the controller keeps a Lease that it can't renew")
         away = False
         await run.ended("hello")
 
 
 @pytest.mark.parametrize("part", ["kube-apiserver", "etcd"])
 @pytest.mark.parametrize("kill", [False, True] if LONG else [True], ids=lambda kill: "killed" if kill else "stopped")
+@pytest.mark.parametrize("chroots", SIZES, ids=lambda chroots: f"{len(chroots)}-chroots")
 async def test_f8_f9_builds_end_right_over_a_restart_of_etcd_and_of_the_api_server(
-    here: World, cluster: Cluster, part: str, kill: bool
+    here: World, cluster: Cluster, part: str, kill: bool, chroots: tuple[str, ...]
 ) -> None:
-    async with scenario(here, THREE, resync_seconds=5.0) as run:
+    async with scenario(here, chroots, resync_seconds=5.0) as run:
         for number in range(3):
             await here.create_build(f"b{number}")
         await here.until(lambda b: (b.get("status") or {}).get("id"), "b0")
         await asyncio.to_thread(cluster.stop_part, part, kill=kill)
         await asyncio.to_thread(cluster.start_part, part)
         await run.ended("b0", "b1", "b2")
+
+
+@long_run
+async def test_f8_builds_end_right_after_a_minute_without_an_api_server(here: World, cluster: Cluster) -> None:
+    """Longer than the Lease lasts, and than any pause between two tries."""
+    async with scenario(here, THREE, resync_seconds=5.0) as run:
+        await here.create_build()
+        await here.until(lambda b: (b.get("status") or {}).get("id"))
+        await asyncio.to_thread(cluster.stop_part, "kube-apiserver")
+        await asyncio.sleep(60)
+        await asyncio.to_thread(cluster.start_part, "kube-apiserver")
+        await run.ended("hello")
+
+
+async def test_f9_builds_end_right_when_the_disk_of_etcd_stands_still_for_a_while(
+    here: World, cluster: Cluster
+) -> None:
+    """Requests hang, and are then carried out all at once; whoever gave them up asks again."""
+    cluster.require_own()
+    pid = next(part.pid for part in cluster.status() if part.name == "etcd")
+    assert pid is not None
+    async with scenario(here, THREE, resync_seconds=5.0, lease_duration=4.0, lease_renew=1.0) as run:
+        await here.create_build()
+        await here.until(lambda b: (b.get("status") or {}).get("id"))
+        first = run.controllers.generation
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await eventually(another(run, first), lambda: "the controller keeps a Lease that it can't renew")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await run.ended("hello")
 
 
 async def test_f9_builds_end_right_over_a_compaction(here: World, cluster: Cluster) -> None:
@@ -148,11 +189,7 @@ async def test_f9_a_full_etcd_stops_builds_and_they_go_on_by_themselves(here: Wo
             with pytest.raises(ApiError, match="space exceeded"):
                 await here.create_build("refused")
             first = run.controllers.generation
-
-            async def another() -> bool:
-                return run.controllers.generation > first
-
-            await eventually(another, lambda: "the controller keeps a Lease that it can't renew")
+            await eventually(another(run, first), lambda: "the controller keeps a Lease that it can't renew")
         finally:
             await etcd(cluster, "maintenance/alarm", {**alarm, "action": "DEACTIVATE"})
         await run.ended("hello")

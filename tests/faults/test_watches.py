@@ -3,14 +3,17 @@
 import asyncio
 import random
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from copr_operator.controller import main
+from copr_operator.core import names
 from copr_operator.kube import paths
-from tests.faults.scenario import ONE, SEED, THREE, Run, scenario
-from tests.support.api_faults import Call, Event
+from copr_operator.kube.client import KubeClient
+from tests.faults.scenario import ONE, SEED, SIZES, THREE, Run, scenario, side_by_side
+from tests.support.api_faults import Call, Delay, Event, Fault
 from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import Status, plan_of, running, succeed
 from tests.support.world import World, eventually
@@ -32,7 +35,7 @@ async def let_go(here: World) -> None:
     await here.kubelet.look_again()
 
 
-@pytest.mark.parametrize("chroots", [ONE, THREE], ids=["1-chroot", "3-chroots"])
+@pytest.mark.parametrize("chroots", SIZES, ids=lambda chroots: f"{len(chroots)}-chroots")
 async def test_f3_a_controller_that_starts_at_an_api_server_which_stands_still_doubles_nothing(
     here: World, chroots: tuple[str, ...]
 ) -> None:
@@ -57,7 +60,7 @@ async def test_f3_a_controller_that_starts_at_an_api_server_which_stands_still_d
         await run.ended("hello")
         build = await here.build()
         assert [c["attempt"] for c in build["status"]["chroots"]] == [1] * len(chroots)
-        assert len(run.judge.works) == 1 + len(chroots)
+        assert len((await run.judged()).works) == 1 + len(chroots)
 
 
 def stand_still(version: str, proxy: ApiProxy) -> None:
@@ -90,6 +93,33 @@ async def test_f3_watches_that_lag_behind_the_controllers_own_writes_are_no_news
         await run.ended("hello")
 
 
+async def test_f3_resyncs_from_before_the_controllers_own_writes_undo_none_of_them(here: World) -> None:
+    """It makes a Job, and LISTs go on to show a world without it: there is still one Job, of the first attempt."""
+
+    def late(call: Call) -> Fault | None:
+        return Delay(1.0) if (call.method, call.resource) == ("POST", "jobs") else None
+
+    here.kubelet.behaviour = source_then_run
+    async with scenario(here, THREE, fault=late, resync_seconds=0.5) as run:
+        await here.create_build()
+        await here.until(lambda build: names.FINALIZER in build["metadata"].get("finalizers", ()))
+        run.controllers.proxy.freeze.at(await revision(here))
+
+        async def made() -> bool:
+            return run.controllers.proxy.count("jobs", "POST") > 0
+
+        await eventually(made, lambda: "no Job is made")
+        await run.controllers.acted(4)
+        asked = [write for write in run.controllers.proxy.writes if (write.method, write.resource) == ("POST", "jobs")]
+        assert len(asked) == 1, "it asks again for a Job that it has made"
+        run.controllers.proxy.freeze.thaw()
+        await here.until_state("running")
+        await let_go(here)
+        await run.ended("hello")
+        build = await here.build()
+        assert {c["attempt"] for c in (build["status"]["source"], *build["status"]["chroots"])} == {1}
+
+
 SHARES: dict[str, dict[Event, float]] = {
     "f4-dropped": {Event.DROP: 0.6},
     "f5-cut": {Event.CUT: 0.3},
@@ -116,17 +146,20 @@ def chance(seed: str, shares: dict[Event, float]) -> Any:
     return decide
 
 
-@pytest.mark.parametrize("kind", SHARES)
-async def test_builds_end_right_whatever_becomes_of_the_events(here: World, kind: str) -> None:
+async def test_f4_f5_f6_builds_end_right_whatever_becomes_of_the_events(kube: KubeClient, tmp_path: Path) -> None:
     """What no event shows, the resync finds."""
-    async with scenario(here, THREE, event=chance(f"{SEED}/{kind}", SHARES[kind]), resync_seconds=1.0) as run:
-        for number in range(3):
-            await here.create_build(f"b{number}")
-        await here.create_build("single", chroots=[ONE[0]])
-        await run.ended("b0", "b1", "b2", "single")
-        await here.delete("coprbuilds", "b0")
-        await here.until_gone("coprbuilds", "b0")
-        assert set(run.controllers.made) & {event.name for event in SHARES[kind]}, "no fault was made"
+
+    async def case(kind: str, here: World) -> None:
+        async with scenario(here, THREE, event=chance(f"{SEED}/{kind}", SHARES[kind]), resync_seconds=1.0) as run:
+            for number in range(3):
+                await here.create_build(f"b{number}")
+            await here.create_build("single", chroots=[ONE[0]])
+            await run.ended("b0", "b1", "b2", "single")
+            await here.delete("coprbuilds", "b0")
+            await here.until_gone("coprbuilds", "b0")
+            assert set(run.controllers.made) & {event.name for event in SHARES[kind]}, "no fault was made"
+
+    await side_by_side(kube, tmp_path, {kind: partial(case, kind) for kind in SHARES})
 
 
 async def test_f5_a_liveness_probe_fails_when_the_watches_are_half_open(

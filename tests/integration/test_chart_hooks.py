@@ -15,6 +15,7 @@ from copr_operator.core import names
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 from tests.cluster import api as clusters
+from tests.support import loopback
 from tests.support.fake_kubelet import fail_build
 from tests.support.world import CHROOTS, World
 
@@ -121,13 +122,8 @@ async def results(text: str, status: int = 200) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/uploads", take)
     app.router.add_get("/{tail:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()
+    async with loopback.serve(app) as url:
+        yield f"{url}/"
 
 
 async def left(here: World) -> list[Any]:

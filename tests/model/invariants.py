@@ -246,8 +246,6 @@ class Invariants:
         overdue = work.pod is not None and change.at - work.pod_made >= CONFIG.deadlines.starting
         unseen = self._cluster.job(work) is None or (work.pod is not None and self._cluster.pod(work) is None)
         late = work.ended is not None and change.at - work.ended >= POD_LAG  # the watch of Pods is far behind
-        if self.split:  # a status may be seen before the Job that it tells of: then that Job counts as lost
-            return
         assert work.truth == "infra" or work.disturbed or overdue or unseen or late, (
             f"attempt {attempt} of {name}: {work.end or work.stage} was called infrastructure"
         )

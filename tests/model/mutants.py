@@ -1,12 +1,8 @@
 """Mistakes one could make in the controller: each breaks one policy, by other source for one of its functions."""
 
-import inspect
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import CodeType, FunctionType
-from typing import Any
 
 from copr_operator.controller import sync
 from copr_operator.controller.executor import Executor
@@ -15,19 +11,7 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.table import Table
 from copr_operator.core import decision, ends, gates, outcome, plan, steps
 from tests.model import scenes
-
-
-class MutationError(Exception):
-    """The source that a mutant changes is not what it was: the mutant must be written anew."""
-
-
-@dataclass(frozen=True)
-class Edit:
-    """`old` becomes `new` in the source of `function`, where `old` is found exactly once."""
-
-    function: Callable[..., Any]
-    old: str
-    new: str
+from tests.support.mutation import Edit, changed
 
 
 @dataclass(frozen=True)
@@ -47,40 +31,8 @@ def living(mutant: Mutant) -> Iterator[None]:
     """While this lasts the functions are the mutant's, for everyone who has imported them."""
     with ExitStack() as stack:
         for edit in (mutant.edit, *mutant.also):
-            stack.enter_context(_changed(edit))
+            stack.enter_context(changed(edit))
         yield
-
-
-@contextmanager
-def _changed(edit: Edit) -> Iterator[None]:
-    function = edit.function
-    assert isinstance(function, FunctionType)
-    code = function.__code__
-    function.__code__ = _compiled(edit, function)
-    try:
-        yield
-    finally:
-        function.__code__ = code
-
-
-def _compiled(edit: Edit, function: FunctionType) -> CodeType:
-    source = textwrap.dedent(inspect.getsource(function))
-    count = source.count(edit.old)
-    if count != 1:
-        raise MutationError(f"{edit.old!r} is {count} times in {function.__qualname__}")
-    namespace = dict(function.__globals__)
-    changed = source.replace(edit.old, edit.new)
-    exec(compile(changed, inspect.getfile(function), "exec", dont_inherit=True), namespace)  # noqa: S102 (our source)
-    code: CodeType = namespace[function.__name__].__code__
-    if _meaning(code) == _meaning(function.__code__):
-        raise MutationError(f"{edit.old!r} and {edit.new!r} mean the same in {function.__qualname__}")
-    return code
-
-
-def _meaning(code: CodeType) -> tuple[Any, ...]:
-    """What runs, whatever the lines it stands in."""
-    inner = tuple(_meaning(const) if isinstance(const, CodeType) else const for const in code.co_consts)
-    return code.co_code, inner, code.co_names
 
 
 MUTANTS = (
@@ -110,9 +62,15 @@ MUTANTS = (
     ),
     Mutant(
         "a resync drops nothing",
-        Edit(sync.Synchronizer._drop_ghosts, "map(table.find, gone)", "map(table.find, ())"),
+        Edit(sync.Synchronizer._drop_ghosts, "map(table.find, held)", "map(table.find, ())"),
         "is starting for ever: Queued",
         scenes.a_job_is_lost_and_nobody_says_so,
+    ),
+    Mutant(
+        "a Job that was not seen is lost",
+        Edit(steps._unseen, "job_name in observed.missing_jobs", "True"),
+        "was called infrastructure",
+        scenes.a_status_is_seen_before_the_job_that_it_tells_of,
     ),
     Mutant(
         "ended builds are not watched",
@@ -165,7 +123,7 @@ MUTANTS = (
         "the end of a chroot is forgotten",
         Edit(plan._Planner._chroots, "chroot if chroot.state in TERMINAL else self._chroot(chroot)",
              "self._chroot(chroot)"),
-        "what has ended has changed",
+        "for a step that is succeeded",
         scenes.a_finished_job_expires_while_others_run,
     ),
     Mutant(
@@ -182,7 +140,7 @@ MUTANTS = (
     ),
     Mutant(
         "canceled is written before the Jobs are stopped",
-        Edit(plan._Planner._cancel, "if stops:", "if False:"),
+        Edit(plan._Planner._cancel, "if unseen or stops:", "if unseen:"),
         "canceled is written, and .* still run",
         scenes.a_build_is_canceled_while_it_runs,
     ),
@@ -250,7 +208,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lost Job is a success",
-        Edit(steps.read, 'state="failed", fault=fault', 'state="succeeded"'),
+        Edit(steps._unseen, 'state="failed", fault=fault', 'state="succeeded"'),
         "succeeded, but its Job did not",
         scenes.a_job_is_deleted_while_it_runs,
     ),

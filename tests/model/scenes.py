@@ -243,6 +243,20 @@ def two_controllers_write_one_status(story: Story) -> None:
     story.world.lives.append(story.life)
 
 
+def a_status_is_seen_before_the_job_that_it_tells_of(story: Story) -> None:
+    """A controller lists Jobs, then another makes one and writes so, then the first lists builds."""
+    first = story.life
+    while "/coprbuilds" not in first.calls[0].text:
+        first.answer(first.calls[0])
+    story.world.lives.remove(first)
+    story.life = story.world.start()
+    story.source_is("starting")
+    story.world.lives.append(first)
+    first.run()
+    story.chroots_are("running")
+    assert {part.attempt for part in steps_of(status_of(story.build)).values()} == {1}
+
+
 def a_build_is_canceled_while_it_runs(story: Story) -> None:
     story.chroots_are("running")
     story.world.change_build(story.build, cancel=True)
@@ -331,6 +345,7 @@ SCENES = (
     somebody_takes_the_name_of_a_job_that_is_gone,
     somebody_has_the_name_of_a_job,
     two_controllers_write_one_status,
+    a_status_is_seen_before_the_job_that_it_tells_of,
     a_build_is_canceled_while_it_runs,
     a_build_is_deleted_while_it_runs,
     a_build_is_deleted_while_the_backend_is_away,

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.model import examples, scenes
-from tests.model.mutants import MUTANTS, Edit, Mutant, MutationError, living
+from tests.model.mutants import MUTANTS, Mutant, living
+from tests.support.mutation import Edit, MutationError
 
 EXAMPLES, STEPS = 60, 40
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from copr_operator.kube.client import KubeClient
 from tests.support import api_faults as faults
+from tests.support import loopback
 from tests.support.api_faults import Call
 
 
@@ -85,17 +86,12 @@ class ApiProxy:
 
             app = web.Application(client_max_size=16 * 1024**2)
             app.router.add_route("*", "/{tail:.*}", forward)
-            runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            try:
-                yield self
-            finally:
-                for stream in list(self._streams):
-                    stream.cancel()
-                await runner.cleanup()
+            async with loopback.serve(app) as self.url:
+                try:
+                    yield self
+                finally:
+                    for stream in list(self._streams):
+                        stream.cancel()
 
     async def _forward(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
         body = self.rewrite(await request.read())

@@ -16,6 +16,11 @@ CRDS = Path(__file__).parents[2] / "crds"
 
 @pytest.fixture(scope="session")
 def cluster() -> clusters.Cluster:
+    return control_plane()
+
+
+def control_plane() -> clusters.Cluster:
+    """The control-plane cluster, running, with our CRDs."""
     running = clusters.up(clusters.CONTROL_PLANE)
     asyncio.run(_install_crds(running))
     return running

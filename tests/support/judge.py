@@ -55,6 +55,8 @@ class Judge:
 
     def __init__(self) -> None:
         self.split = False
+        self.released: set[str] = set()
+        """Builds whose finalizer is taken off by hand: Kubernetes collects what they leave, a little later."""
         self.builds: dict[str, Build] = {}
         self.works: dict[str, Work] = {}
         self._ids: dict[int, str] = {}
@@ -137,7 +139,8 @@ class Judge:
 
     def _check_gone(self, change: Change, uid: str) -> None:
         """Nothing of a build outlives it; a finalizer that somebody took off by hand is not ours to answer for."""
-        if names.FINALIZER in change.after["metadata"].get("finalizers", ()) or self.split:
+        meta = change.after["metadata"]
+        if names.FINALIZER in meta.get("finalizers", ()) or meta["name"] in self.released or self.split:
             return
         before = (change.before or change.after)["metadata"].get("finalizers", ())
         live = [w.job.name for w in self.of(uid) if w.live]

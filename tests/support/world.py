@@ -21,6 +21,7 @@ from copr_operator.core import names
 from copr_operator.core.config import Deadlines, OperatorConfig
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
+from tests.support import loopback
 from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import FakeKubelet
 
@@ -60,14 +61,8 @@ class FakeBackend:
 
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with loopback.serve(app) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
 
 class World:

@@ -1,6 +1,7 @@
 """What all routes share: errors as JSON, bearer tokens, bodies within limits, files with ranges."""
 
 import asyncio
+import errno
 import re
 from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate, parsedate_to_datetime
@@ -42,6 +43,13 @@ async def on_store_full(_request: Request, _error: Exception) -> Response:
     return error_response(HttpError(507, "the store is full", "StorageFull"))
 
 
+async def on_os_error(request: Request, error: Exception) -> Response:
+    """A full disk below the spool, whose files are not written through the store; else a failure of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return await on_store_full(request, error)
+    raise error
+
+
 async def on_store_path(_request: Request, _error: Exception) -> Response:
     return error_response(HttpError(404, "no such file"))
 
@@ -55,6 +63,7 @@ EXCEPTION_HANDLERS = {
     HTTPException: on_starlette_error,
     StoreFullError: on_store_full,
     StorePathError: on_store_path,
+    OSError: on_os_error,
     ClientDisconnect: on_disconnect,
 }
 

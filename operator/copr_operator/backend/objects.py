@@ -29,6 +29,7 @@ from copr_operator.backend.store import (
     Entry,
     StoreChangedError,
     StoreFullError,
+    WriteStep,
     checked_parts,
     no_checkpoint,
 )
@@ -101,9 +102,9 @@ class ObjectStore:
     @contextmanager
     def _writing(self, path: str) -> Iterator[str]:
         target = _checked(path)
-        self.checkpoint("stage", path)
+        self.checkpoint(WriteStep.STAGE, path)
         yield target
-        self.checkpoint("stored", path)
+        self.checkpoint(WriteStep.STORED, path)
 
     def get(self, path: str) -> bytes:
         with _os_errors():
@@ -135,18 +136,18 @@ class ObjectStore:
 
     def delete(self, path: str) -> None:
         target = _checked(path)
-        self.checkpoint("delete", path)
+        self.checkpoint(WriteStep.DELETE, path)
         with suppress(FileNotFoundError), _os_errors():
             obstore.delete(self._objects, target)
-        self.checkpoint("deleted", path)
+        self.checkpoint(WriteStep.DELETED, path)
 
     def delete_tree(self, path: str) -> None:
         target = _checked(path)
-        self.checkpoint("delete", path)
+        self.checkpoint(WriteStep.DELETE, path)
         with _os_errors():
             for chunk in obstore.list(self._objects, f"{target}/"):
                 obstore.delete(self._objects, [meta["path"] for meta in chunk])
-        self.checkpoint("deleted", path)
+        self.checkpoint(WriteStep.DELETED, path)
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:

@@ -52,7 +52,7 @@ class Services:
         self.settings = settings
         self.metrics = Metrics()
         self.store = store or open_store(settings)
-        self.spool = Spool(settings.spool)
+        self.spool = Spool(settings.spool, self.store.checkpoint)
         self._clock = clock
         self._pool = WorkerPool(
             settings.workers, timeout=settings.inspect_timeout, max_header_bytes=settings.max_header_bytes
@@ -94,6 +94,7 @@ class Services:
             clock=clock,
             retention=settings.upload_retention,
             namespace_bytes=settings.max_namespace_upload_bytes,
+            checkpoint=self.store.checkpoint,
         )
         self.ready = False
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}

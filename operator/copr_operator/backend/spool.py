@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from copr_operator.backend.errors import HttpError
+from copr_operator.backend.store import Checkpoint, WriteStep, no_checkpoint
 from copr_operator.core import names
 from copr_operator.core.wire import ArtifactRef, StepSummary
 
@@ -30,8 +31,9 @@ _BUFFER = 1024**2
 class StepSpool:
     """The files of one step's attempt."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, checkpoint: Checkpoint = no_checkpoint) -> None:
         self.path = path
+        self._checkpoint = checkpoint
         self.files = path / "files"
         self.logs = path / "logs"
 
@@ -40,7 +42,7 @@ class StepSpool:
         self.files.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(exist_ok=True)
         if not (self.path / "step.json").exists():
-            _write(self.path / "step.json", json.dumps({"result": result}).encode())
+            _write(self.path / "step.json", json.dumps({"result": result}).encode(), self._checkpoint)
 
     @property
     def result(self) -> str | None:
@@ -58,7 +60,7 @@ class StepSpool:
     def close(self, answer: StepSummary) -> None:
         """Keep the answer, drop the files."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _write(self.path / "finished.json", answer.model_dump_json().encode())
+        _write(self.path / "finished.json", answer.model_dump_json().encode(), self._checkpoint)
         shutil.rmtree(self.files, ignore_errors=True)
         shutil.rmtree(self.logs, ignore_errors=True)
 
@@ -97,11 +99,11 @@ class StepSpool:
 
     async def receive(self, name: str, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
         """Store a body under `name`, whole or not at all. Raises HttpError 422 when its checksum is another."""
-        return await receive(self.files / name, body, sha256)
+        return await receive(self.files / name, body, sha256, self._checkpoint)
 
     async def receive_log(self, name: str, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
         """Like `receive`, for a log that is sent at the end instead of as it grows."""
-        return await receive(self.logs / name, body, sha256)
+        return await receive(self.logs / name, body, sha256, self._checkpoint)
 
     async def append(self, name: str, body: AsyncIterator[bytes]) -> int:
         """Append a body to a log as it comes; its new size. What came before a broken connection stays."""
@@ -112,10 +114,11 @@ class StepSpool:
 
 
 class Spool:
-    """All steps under way."""
+    """All steps under way. `checkpoint` is called between the steps of every write but those of logs that grow."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, checkpoint: Checkpoint = no_checkpoint) -> None:
         self.root = root
+        self._checkpoint = checkpoint
         root.mkdir(parents=True, exist_ok=True)
         self._live: dict[str, StepSpool] = {}
         for step in sorted(self._steps(), key=_attempt):
@@ -123,7 +126,7 @@ class Spool:
                 self._live[result] = step
 
     def step(self, build_id: int, step: str, attempt: int) -> StepSpool:
-        return StepSpool(self.root / names.build_dir(build_id) / f"{step}-{attempt}")
+        return StepSpool(self.root / names.build_dir(build_id) / f"{step}-{attempt}", self._checkpoint)
 
     def opened(self, step: StepSpool, result: str) -> None:
         """From now on the logs of `step` are the live logs of `result`."""
@@ -178,10 +181,12 @@ class Spool:
             step.path.parent.rmdir()  # when it was the last step of its build
 
     def _steps(self) -> list[StepSpool]:
-        return [StepSpool(path) for path in self.root.glob("[0-9]*/*-*") if path.is_dir()]
+        return [StepSpool(path, self._checkpoint) for path in self.root.glob("[0-9]*/*-*") if path.is_dir()]
 
 
-async def receive(path: Path, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
+async def receive(
+    path: Path, body: AsyncIterator[bytes], sha256: str | None, checkpoint: Checkpoint = no_checkpoint
+) -> ArtifactRef:
     """Write a body to `path` through a file of another name, durably. Raises HttpError 422 for another checksum."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".part-{secrets.token_hex(8)}"
@@ -189,13 +194,16 @@ async def receive(path: Path, body: AsyncIterator[bytes], sha256: str | None) ->
     size = 0
     try:
         with part.open("xb") as file:
+            checkpoint(WriteStep.STAGE, str(path))
             async for data in _buffered(body):
                 size += len(data)
                 await asyncio.to_thread(_write_hashed, file.fileno(), data, digest)
             if sha256 is not None and digest.hexdigest() != sha256:
                 raise HttpError(422, f"{path.name} arrived with checksum {digest.hexdigest()}", "ChecksumMismatch")
             await asyncio.to_thread(os.fsync, file.fileno())
+        checkpoint(WriteStep.STAGED, str(path))
         part.rename(path)
+        checkpoint(WriteStep.RENAMED, str(path))
     finally:
         part.unlink(missing_ok=True)
     return ArtifactRef(name=path.name, sha256=digest.hexdigest(), size=size)
@@ -231,18 +239,25 @@ def _write_through(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, checkpoint: Checkpoint) -> None:
     part = path.parent / f".part-{secrets.token_hex(8)}"
-    with part.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+    try:
+        with part.open("xb") as file:
+            checkpoint(WriteStep.STAGE, str(path))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        checkpoint(WriteStep.STAGED, str(path))
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    checkpoint(WriteStep.RENAMED, str(path))
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    checkpoint(WriteStep.STORED, str(path))
 
 
 def _attempt(step: StepSpool) -> int:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -22,11 +23,23 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
-Checkpoint = Callable[[str, str], None]
-"""Called as (step, path) between any two steps of a write, so that a test can stop the world there."""
+
+class WriteStep(StrEnum):
+    """The steps of writing a file, and of deleting one or a directory; each but STAGE and DELETE has just been done."""
+
+    STAGE = "stage"
+    STAGED = "staged"
+    RENAMED = "renamed"
+    STORED = "stored"
+    DELETE = "delete"
+    DELETED = "deleted"
 
 
-def no_checkpoint(_step: str, _path: str) -> None:
+Checkpoint = Callable[[WriteStep, str], None]
+"""Called with the path between any two steps of a write, so that a test can stop the world there."""
+
+
+def no_checkpoint(_step: WriteStep, _path: str) -> None:
     pass
 
 
@@ -56,6 +69,9 @@ class StoreChangedError(OSError):
 
 class Store(Protocol):
     """What the backend needs of a place for files. All methods block: call them in a thread."""
+
+    checkpoint: Checkpoint
+    """Called between the steps of every write."""
 
     def put(self, path: str, data: bytes) -> None:
         """Write all of `data` durably; readers see the old bytes or the new, never a part."""
@@ -134,19 +150,19 @@ class DirectoryStore:
         staged = f"{parent}/.put-{secrets.token_hex(8)}" if parent else f".put-{secrets.token_hex(8)}"
         made = self._make_directories(target.parent)
         try:
-            self.checkpoint("stage", path)
+            self.checkpoint(WriteStep.STAGE, path)
             yield staged
             _sync(self.root / staged)
-            self.checkpoint("staged", path)
+            self.checkpoint(WriteStep.STAGED, path)
             with _os_errors():
                 obstore.rename(self._objects, staged, path)
-        except Exception:
+        finally:
+            # Also after a rename: of two links to one file (it is adopted again) rename(2) moves none.
             (self.root / staged).unlink(missing_ok=True)
-            raise
-        self.checkpoint("renamed", path)
+        self.checkpoint(WriteStep.RENAMED, path)
         for directory in (target.parent, *made):
             _sync(directory)
-        self.checkpoint("stored", path)
+        self.checkpoint(WriteStep.STORED, path)
 
     def _make_directories(self, directory: Path) -> list[Path]:
         """Make missing directories; the ones whose entries changed, so that they can be synced."""
@@ -194,19 +210,19 @@ class DirectoryStore:
         return sorted(entries, key=lambda entry: entry.name)
 
     def delete(self, path: str) -> None:
-        self.checkpoint("delete", path)
+        self.checkpoint(WriteStep.DELETE, path)
         with suppress(FileNotFoundError), _os_errors():
             obstore.delete(self._objects, self._relative(self._checked(path)))
-        self.checkpoint("deleted", path)
+        self.checkpoint(WriteStep.DELETED, path)
 
     def delete_tree(self, path: str) -> None:
         target = self._checked(path)
-        self.checkpoint("delete", path)
+        self.checkpoint(WriteStep.DELETE, path)
         # obstore knows no directories: it would leave the empty ones behind. rmtree never follows symlinks.
         with suppress(FileNotFoundError):
             shutil.rmtree(target)
             _sync(target.parent)
-        self.checkpoint("deleted", path)
+        self.checkpoint(WriteStep.DELETED, path)
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:

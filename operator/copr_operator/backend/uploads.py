@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from copr_operator.backend.errors import HttpError
 from copr_operator.backend.layout import FILE_NAME, UPLOADS
 from copr_operator.backend.spool import receive
-from copr_operator.backend.store import Entry, Store
+from copr_operator.backend.store import Checkpoint, Entry, Store, no_checkpoint
 from copr_operator.core import names
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,14 @@ class Upload(BaseModel):
 
 class Uploads:
     def __init__(
-        self, store: Store, spool: Path, *, clock: Callable[[], float], retention: float, namespace_bytes: int
+        self,
+        store: Store,
+        spool: Path,
+        *,
+        clock: Callable[[], float],
+        retention: float,
+        namespace_bytes: int,
+        checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
         self._store = store
         self._spool = spool / "uploads"
@@ -44,6 +51,7 @@ class Uploads:
         self._arriving: Counter[str] = Counter()
         """Bytes that files under way may have, by namespace."""
         self._lock = asyncio.Lock()
+        self._checkpoint = checkpoint
 
     async def add(self, namespace: str, name: str, body: AsyncIterator[bytes], size: int) -> dict[str, object]:
         """Store a file of `size` bytes at most; `{"ref", "sha256", "size"}`. Raises HttpError 400, 413."""
@@ -70,7 +78,7 @@ class Uploads:
         key = secrets.token_urlsafe(18)
         part = self._spool / key
         try:
-            artifact = await receive(part, body, None)
+            artifact = await receive(part, body, None, self._checkpoint)
             await asyncio.to_thread(self._store.adopt, part, f"{UPLOADS}/{key}/{name}")
         finally:
             part.unlink(missing_ok=True)

@@ -61,6 +61,8 @@ class Executor:
         self._config = config
         self.refusals: dict[str, dict[str, Refusal]] = {}
         """By build uid, then by the name of the Job or pod."""
+        self.missing: dict[str, set[str]] = {}
+        """By build uid: names of Jobs that are not there, said the API server."""
         self.removed: set[str] = set()
         """uids of builds and projects that the backend has removed."""
         self.srpms: dict[str, str] = {}
@@ -83,6 +85,7 @@ class Executor:
 
     def forget(self, uid: str) -> None:
         self.refusals.pop(uid, None)
+        self.missing.pop(uid, None)
         self.removed.discard(uid)
         self.srpms.pop(uid, None)
         self.copied.pop(uid, None)
@@ -115,6 +118,8 @@ class Executor:
                 await self._create_job(observed, step, attempt)
             case actions.DeleteJob(name, uid):
                 await self._delete_job(build, name, uid)
+            case actions.FindJob(name):
+                await self._find_job(build, name)
             case actions.ReadJobEvents(job, uid):
                 await self._read_events(build, job, uid, "reason=FailedCreate")
             case actions.ReadPodEvents(pod, uid):
@@ -238,12 +243,22 @@ class Executor:
             # A namespace that is deleted loses our Role before its builds, and takes its Jobs along itself.
             log.warning("Job %s can't be stopped, and its build is being deleted: %s", name, error.message)
             found = None
-        if found is not None and found["metadata"]["uid"] == uid:
+        if found is not None and found["metadata"]["uid"] == uid and _is_watched(found):
             self._store.assume_job(job_view(found))
             return
         held = self._store.jobs.get(build.namespace, name)
         if held is not None and held.uid == uid:
             self._store.job_event("DELETED", held)
+
+    async def _find_job(self, build: BuildView, name: str) -> None:
+        """Knows the Job afterwards, or that it is lost."""
+        found = await self._kube.find(paths.jobs(build.namespace, name))
+        if found is not None and controller_of(found, "CoprBuild")[1] == build.uid:
+            if _is_watched(found):
+                self._store.assume_job(job_view(found))
+                return
+            await self._delete_job(build, name, found["metadata"]["uid"])
+        self.missing.setdefault(build.uid, set()).add(name)
 
     async def _read_events(self, build: BuildView, name: str, uid: str, which: str) -> None:
         """Keeps what the newest of these Events of a Job or pod says; an empty message when there is none."""
@@ -377,6 +392,12 @@ class Executor:
 def dump(status: ApiModel) -> dict[str, Any]:
     """A status as it is compared and written."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _is_watched(job: Mapping[str, Any]) -> bool:
+    """Whether it has the labels by which Jobs are watched and listed: its end would never be seen otherwise."""
+    labels = job["metadata"].get("labels") or {}
+    return labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY and names.LABEL_BUILD_UID in labels
 
 
 def _now() -> datetime:

@@ -129,6 +129,7 @@ class Reconciler:
             batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
             original=await self._original_of(build) if waiting else None,
             srpm_taken=self._executor.srpms.get(build.uid),
+            missing_jobs=frozenset(self._executor.missing.get(build.uid, ())),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.directories for entry in directory),
             copied=self._executor.copied.get(build.uid),

@@ -7,6 +7,7 @@ deleted or changed.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from copr_operator.controller.store import Key, Store
@@ -23,6 +24,22 @@ WATCH_PAUSE = 1.0
 ENDED_PAGE, ENDED_PAUSE = 100, 0.05
 """Builds in a page of the list of ended ones, and seconds between two: years of them must neither fill the memory nor
 hold up what has just begun."""
+
+
+@dataclass
+class _Listed:
+    """What a LIST has shown of one kind."""
+
+    uids: set[str] = field(default_factory=set)
+    version: str = ""
+    """The oldest resourceVersion of its pages."""
+
+    def misses(self, view: Any) -> bool:
+        """Whether the object is gone. A LIST from before its last change knows nothing of it: we may have just made
+        it, and an API server's cache may be behind (F3 in docs/reliability.md)."""
+        version = view.resource_version
+        behind = version.isdigit() and self.version.isdigit() and int(version) > int(self.version)
+        return view.uid not in self.uids and not behind
 
 
 class Synchronizer:
@@ -54,17 +71,17 @@ class Synchronizer:
         """
         store, feeder = self._store, self._feeder
         tables = (store.pods, store.jobs, store.builds, store.projects, store.packages, store.chroot_objects)
-        held = [table.uids() for table in tables]
+        held = set().union(*(table.uids() for table in tables))
         here = (self._installation,)
-        living = await self._list("coprchroots", store.chroot_objects, feeder.chroot, paths.copr, {}, here)
-        living |= await self._list("coprprojects", store.projects, feeder.project, paths.copr, {})
+        chroots = await self._list("coprchroots", store.chroot_objects, feeder.chroot, paths.copr, {}, here)
+        projects = await self._list("coprprojects", store.projects, feeder.project, paths.copr, {})
         ours = {"labelSelector": OURS_SELECTOR}
-        living |= await self._list("jobs", store.jobs, feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
-        living |= await self._list("pods", store.pods, feeder.pod, paths.core, ours)
+        jobs = await self._list("jobs", store.jobs, feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
+        pods = await self._list("pods", store.pods, feeder.pod, paths.core, ours)
         active = {"fieldSelector": ACTIVE_SELECTOR}
-        living |= await self._list("coprbuilds", store.builds, feeder.build, paths.copr, active)
-        living |= await self._list("coprpackages", store.packages, feeder.package, paths.copr, {})
-        self._drop_ghosts(set().union(*held) - living)
+        builds = await self._list("coprbuilds", store.builds, feeder.build, paths.copr, active)
+        packages = await self._list("coprpackages", store.packages, feeder.package, paths.copr, {})
+        self._drop_ghosts(held, pods, jobs, builds, projects, packages, chroots)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
         for package in store.packages.values():
@@ -84,25 +101,26 @@ class Synchronizer:
         path: Callable[[str, str | None], str],
         params: dict[str, str],
         namespaces: tuple[str | None, ...] | None = None,
-    ) -> set[str]:
-        """uids of what there is. Of a namespace that can't be read (its Role went with it, or is not there yet) it is
-        what was held: it must not keep the others from being looked after."""
-        uids: set[str] = set()
+    ) -> _Listed:
+        """What there is. Of a namespace that can't be read (its Role went with it, or is not there yet) it is what was
+        held: it must not keep the others from being looked after."""
+        listed = _Listed()
         for namespace in namespaces or self._namespaces:
             try:
-                async for items, _ in self._kube.list_pages(path(plural, namespace), params):
+                async for items, version in self._kube.list_pages(path(plural, namespace), params):
+                    listed.version = listed.version or version
                     for item in items:
-                        uids.add(item["metadata"]["uid"])
+                        listed.uids.add(item["metadata"]["uid"])
                         apply(None, item)
             except ApiError as error:
                 if error.status != 403 or namespace in (None, self._installation):
                     raise
                 log.error("%s of namespace %s can't be read: %s", plural, namespace, error.message)
-                uids |= {view.uid for view in table.values() if view.namespace == namespace}
-        return uids
+                listed.uids |= {view.uid for view in table.values() if view.namespace == namespace}
+        return listed
 
-    def _drop_ghosts(self, gone: set[str]) -> None:
-        """`gone`: uids that were held before the LIST and are not in it. What was made meanwhile is not among them."""
+    def _drop_ghosts(self, held: set[str], *listed: _Listed) -> None:
+        """`held`: uids that were held before the LISTs. What was made meanwhile is not among them."""
         store, count = self._store, 0
         tables: tuple[tuple[Table[Any], Callable[[Any], None]], ...] = (
             (store.pods, lambda pod: store.pod_event("DELETED", pod)),
@@ -112,10 +130,11 @@ class Synchronizer:
             (store.packages, lambda package: store.package_event("DELETED", package)),
             (store.chroot_objects, lambda chroot: store.chroot_event("DELETED", chroot)),
         )
-        for table, drop in tables:
-            for view in filter(None, map(table.find, gone)):
-                count += 1
-                drop(view)
+        for (table, drop), shown in zip(tables, listed, strict=True):
+            for view in filter(None, map(table.find, held)):
+                if shown.misses(view):
+                    count += 1
+                    drop(view)
         if count:
             log.info("the resync found %d objects whose end the watch had not shown", count)
             self._on_ghosts(count)

@@ -25,6 +25,13 @@ class DeleteJob:
 
 
 @dataclass(frozen=True)
+class FindJob:
+    """Ask the API server itself for a Job that the status tells of and no watch or LIST has shown."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class ReadJobEvents:
     """Find out why a Job has no pod: quota and admission refusals show in Events only."""
 
@@ -69,6 +76,7 @@ Action = (
     Adopt
     | CreateJob
     | DeleteJob
+    | FindJob
     | ReadJobEvents
     | ReadPodEvents
     | EnsureDirectory

@@ -186,6 +186,8 @@ class Observed:
     """The newest pod of each Job, by Job uid."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """By the name of the Job; what Events say of a pod, by the name of the pod."""
+    missing_jobs: frozenset[str] = frozenset()
+    """Names of Jobs that the API server, when it was asked for them, said are not there."""
     batch: Batch = Batch()
     next_id: int | None = None
     """The id this build gets if it has none yet."""

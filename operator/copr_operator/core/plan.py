@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
-from copr_operator.api.common import TERMINAL
+from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.core import actions, arches, forks, gates, names, reruns, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
@@ -235,7 +235,7 @@ class _Planner:
 
     # -- one step of either kind -----------------------------------------------------------------------------------
 
-    def _read(self, name: str, state: str, attempt: int) -> Step:
+    def _read(self, name: str, state: Phase, attempt: int) -> Step:
         """The step's current try: reads its Job, or asks for one when nothing stands in the way."""
         step = read(self.observed, name, state, attempt, self.config)
         if step.state == "failed" and step.fault is not None:
@@ -311,13 +311,14 @@ class _Planner:
 
     def _cancel(self, status: BuildStatus) -> Plan:
         """First the Jobs, then the state: once it is written nobody looks at the Jobs again."""
-        stops = tuple(
+        unseen = [action for action in self.actions if isinstance(action, actions.FindJob)]
+        stops = [
             actions.DeleteJob(job.name, job.uid)
             for job in self.observed.jobs.values()
             if job.state == "active" and not job.deleting
-        )
-        if stops:
-            return Plan(actions=stops)
+        ]
+        if unseen or stops:
+            return Plan(actions=(*unseen, *stops))
         ended = format_time(self.observed.now)
         source = status.source or SourceStatus(state="pending")
         if source.state not in TERMINAL:

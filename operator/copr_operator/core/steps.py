@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from copr_operator.api.build import ChrootStatus, SourceStatus
 from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.core import names, outcome
-from copr_operator.core.actions import Action, ReadJobEvents, ReadPodEvents
+from copr_operator.core.actions import Action, FindJob, ReadJobEvents, ReadPodEvents
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import JobView, Observed, PodView, Refusal, format_time
 from copr_operator.core.outcome import Fault
@@ -43,7 +43,7 @@ class Step:
         return times
 
 
-def read(observed: Observed, name: str, state: str, attempt: int, config: OperatorConfig) -> Step:
+def read(observed: Observed, name: str, state: Phase, attempt: int, config: OperatorConfig) -> Step:
     """The step's newest try. `state` and `attempt` are what the status has latched."""
     refusal = observed.refusals.get(names.job_name(observed.build.uid, name, attempt))
     if refusal is not None and refusal.reason:  # a verdict on the Job itself, which may still be going away
@@ -54,11 +54,19 @@ def read(observed: Observed, name: str, state: str, attempt: int, config: Operat
         if job is not None:
             return _read_job(observed, name, number, job, config, state if number == attempt else "pending")
     if state in ("starting", "running", "importing"):
-        fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
-        return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
+        return _unseen(observed, name, attempt, state)
     if refusal is None or not refusal.of_job:
         return Step(name, attempt)
     return _refused(observed, name, attempt, refusal, config)
+
+
+def _unseen(observed: Observed, name: str, attempt: int, state: Phase) -> Step:
+    """The status tells of a Job that is not known here: it is lost, or a watch or a LIST is behind the status."""
+    job_name = names.job_name(observed.build.uid, name, attempt)
+    if job_name in observed.missing_jobs:
+        fault = Fault("JobLost", "the Job is gone and its result was not seen", outcome.work_container(name))
+        return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
+    return Step(name, attempt, state, "Queued", "the Job is looked for", actions=(FindJob(job_name),))
 
 
 def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, config: OperatorConfig) -> Step:

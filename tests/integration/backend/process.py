@@ -51,7 +51,7 @@ class Backend:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/readyz", verify=False).status_code == 200:  # noqa: S501 (its own certificate)
                     return
-            if self._ended_within(0.01):
+            if self.ended_within(0.01):
                 raise AssertionError(f"the backend ended with status {self.wait()}")
         raise AssertionError("the backend did not start")
 
@@ -77,7 +77,8 @@ class Backend:
         self._parent.stdout.close()
         self._parent.wait(timeout=30)
 
-    def _ended_within(self, seconds: float) -> bool:
+    def ended_within(self, seconds: float) -> bool:
+        """Whether the process has ended by then; `wait` tells how."""
         assert self._parent.stdout is not None
         return bool(select.select([self._parent.stdout], [], [], seconds)[0])
 

@@ -2,7 +2,8 @@
 
 Imports once (the slow part of a start), then forks a backend for every line of JSON on stdin, writes its pid and,
 when it has ended, its wait status. Only the API server is pretended (tests.unit.backend.world). With `kill_at` a
-backend ends itself by SIGKILL at that checkpoint of the store, counted from when the file ROOT/count appears.
+backend ends itself by SIGKILL at that checkpoint of the store, counted from when the file ROOT/count appears; which
+step of which path that was is in ROOT/killed.
 """
 
 import asyncio
@@ -17,10 +18,10 @@ from typing import Any
 from copr_operator.backend.main import serve
 from copr_operator.backend.objects import ObjectStore
 from copr_operator.backend.services import open_store
-from copr_operator.backend.store import DirectoryStore
-from tests.unit.backend.world import CHROOT, World
+from copr_operator.backend.store import DirectoryStore, WriteStep
+from tests.unit.backend.world import CHROOT, NAMESPACE, World
 
-BUILDS = 60
+BUILDS = 120
 
 
 def populate(world: World) -> list[str]:
@@ -30,6 +31,7 @@ def populate(world: World) -> list[str]:
         world.add_build(number, package=f"p{number}")
         tokens.append(world.add_pod(number, CHROOT))
     world.kube.users["user-token"] = {"username": "alice"}
+    world.kube.allowed.add(("alice", NAMESPACE))
     return tokens
 
 
@@ -37,14 +39,15 @@ class Killer:
     """Counts checkpoints; ends the process at one of them."""
 
     def __init__(self, root: Path, kill_at: int) -> None:
-        self._count_file = root / "count"
+        self._root = root
         self._kill_at = kill_at
         self._count = 0
 
-    def __call__(self, _step: str, _path: str) -> None:
-        if self._count_file.exists():
+    def __call__(self, step: WriteStep, path: str) -> None:
+        if (self._root / "count").exists():
             self._count += 1
             if self._count == self._kill_at:
+                (self._root / "killed").write_text(f"{step} {path}")
                 os.kill(os.getpid(), signal.SIGKILL)
 
 

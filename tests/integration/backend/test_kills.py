@@ -2,17 +2,23 @@
 
 import asyncio
 import hashlib
+import itertools
 import random
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
+from copr_operator.backend.store import WriteStep
 from copr_operator.core.wire import FinishRequest
 from tests.integration.backend.process import Backend, backend
 from tests.integration.backend.server import BUILDS, populate
-from tests.unit.backend.world import CHROOT, CONTROLLER_TOKEN, World, bearer, listed, packages_of, results
+from tests.unit.backend.world import CHROOT, CONTROLLER_TOKEN, NAMESPACE, World, bearer, listed, packages_of, results
 
+T = TypeVar("T")
 REPO = f"results/alice/demo/{CHROOT}"
 
 
@@ -60,81 +66,165 @@ def clean(root: Path) -> None:
     assert not [path for path in (root / REPO / "repodata").iterdir() if path.name.startswith(".")]
 
 
-def test_killed_at_every_step_of_storing_and_publishing_a_build(tmp_path: Path) -> None:
-    pods = tokens(tmp_path)
-    root = tmp_path / "store"
+@dataclass(frozen=True)
+class Death:
+    """Where a backend ended itself."""
+
+    step: WriteStep
+    path: str
+
+
+def walk(process: Backend, prepare: Callable[[int], T], act: Callable[[T], None]) -> Iterator[tuple[T, Death]]:
+    """Every step of an act: each time something is prepared, and acted on with a process that dies one step later.
+
+    Yields what was prepared and where the process died, with no process running. Ends when the act went through.
+    """
+    count, killed = process.root / "count", process.root / "killed"
+    for number in itertools.count(1):
+        subject = prepare(number)
+        process.kill()
+        process.start(kill_at=number)
+        count.touch()
+        try:
+            act(subject)
+        except httpx.TransportError:
+            process.wait()
+            step, _space, path = killed.read_text().partition(" ")
+            yield subject, Death(WriteStep(step), path)
+        else:
+            return
+        finally:
+            count.unlink()
+
+
+WRITTEN = {WriteStep.STAGE, WriteStep.STAGED, WriteStep.RENAMED, WriteStep.STORED}
+DELETED = {WriteStep.DELETE, WriteStep.DELETED}
+
+
+def steps(deaths: list[Death], pattern: str) -> set[WriteStep]:
+    """The steps that were died at with a path that ends so (a regular expression)."""
+    return {death.step for death in deaths if re.search(f"{pattern}$", death.path)}
+
+
+def whole(root: Path) -> None:
+    """Every package that is listed is there, and is the one that is listed."""
+    for href, sha256 in listed(root / REPO).items():
+        assert hashlib.sha256((root / REPO / href).read_bytes()).hexdigest() == sha256
+
+
+def test_killed_at_every_step_of_an_upload(tmp_path: Path) -> None:
+    """A pod sends its files; sent again they are whole, and nothing else has their names."""
+    pods, root = tokens(tmp_path), tmp_path / "store"
+    deaths = []
     with backend(root) as process:
-        first = Pod(process.url, 1, pods[0])
-        first.send()
-        first.finish()
-        before = listed(root / REPO)
-        assert before == first.packages
-        kills = 0
-        number = 1
-        seen = []
-        while True:
-            number += 1
-            pod = Pod(process.url, number, pods[number - 1])
+        for pod, death in walk(process, lambda number: Pod(process.url, number, pods[number - 1]), Pod.send):
+            deaths.append(death)
+            for name, data in pod.files.items():
+                for path in (root / "spool" / f"{pod.number:08d}").glob(f"*/files/{name}"):
+                    assert path.read_bytes() == data, "half a file"
+            process.start()
             pod.send()
-            process.kill()
-            process.start(kill_at=kills + 1)
-            (root / "count").touch()
-            try:
-                pod.finish()
-            except httpx.TransportError:
-                kills += 1
-                process.wait()
-                (root / "count").unlink()
-                now = listed(root / REPO)
-                assert now in (before, before | pod.packages)
-                seen.append(now == before)
-                process.start()
-                assert pod.finish()["outcome"] == "succeeded", "asking again is all it takes"
-                before |= pod.packages
-                assert listed(root / REPO) == before
-            else:
-                break
+            assert pod.finish()["outcome"] == "succeeded"
+            assert pod.packages.items() <= listed(root / REPO).items()
     clean(root)
-    print(f"\n{kills} kills while a build was stored and published; {sum(seen)} before, the rest after the swap")
-    # 2 RPMs, results.json, 4 metadata and index files, repomd.xml and success at 4 checkpoints each; deletions at 2
-    assert kills >= 36 + 2
+    assert steps(deaths, r"\.rpm") == WRITTEN - {WriteStep.STORED}, "the directory is synced when the file is stored"
+    assert steps(deaths, r"step\.json") == WRITTEN
+
+
+def test_killed_at_every_step_of_a_user_s_upload(tmp_path: Path) -> None:
+    """What has a record is whole; what has none is nobody's, and goes."""
+    root, data = tmp_path / "store", b"Name: hello\n" * 100
+    deaths = []
+    with backend(root) as process:
+
+        def send(_number: int) -> None:
+            params = {"namespace": NAMESPACE, "filename": "hello.spec"}
+            answer = httpx.post(f"{process.url}/uploads", params=params, content=data, headers=bearer("user-token"))
+            assert answer.json()["sha256"] == hashlib.sha256(data).hexdigest()
+
+        for number, death in walk(process, int, send):
+            deaths.append(death)
+            for record in (root / "uploads").glob("*.json"):
+                assert (root / "uploads" / record.stem / "hello.spec").read_bytes() == data
+            process.start()
+            send(number)
+    assert steps(deaths, r"spool/uploads/[^/]+") == WRITTEN - {WriteStep.STORED}
+    assert steps(deaths, r"/hello\.spec") == WRITTEN
+    assert steps(deaths, r"\.json") == WRITTEN
+
+
+def test_killed_at_every_step_of_storing_and_publishing_a_build(tmp_path: Path) -> None:
+    pods, root = tokens(tmp_path), tmp_path / "store"
+    deaths: list[Death] = []
+    seen = []
+    with backend(root) as process:
+        before: dict[str, str] = {}
+
+        def prepare(number: int) -> Pod:
+            """After an undisturbed publication: nothing is left of the killed one, and the steps are the same again."""
+            before.update(sent(process, pods, 2 * number - 1).packages)
+            return sent(process, pods, 2 * number, end=False)
+
+        for pod, death in walk(process, prepare, check_ends):
+            deaths.append(death)
+            now = listed(root / REPO)
+            assert now in (before, before | pod.packages)
+            whole(root)
+            seen.append(now == before)
+            process.start()
+            check_ends(pod)  # asking again is all it takes
+            before |= pod.packages
+            assert listed(root / REPO) == before
+    clean(root)
+    print(f"\n{len(deaths)} kills while a build was stored and published; {sum(seen)} before, the rest after the swap")
+    for path in (r"\.rpm", r"results\.json", r"-primary\.xml\.gz", r"-filelists\.xml\.gz", r"-other\.xml\.gz",
+                 r"index-[0-9a-f]+", r"repodata/repomd\.xml", r"/success", r"finished\.json"):  # fmt: skip
+        assert steps(deaths, path) >= WRITTEN, path
+    assert steps(deaths, r"index-[0-9a-f]+") == WRITTEN | DELETED, "the old index goes"
     assert {True, False} <= set(seen)
 
 
+def sent(process: Backend, pods: list[str], number: int, *, end: bool = True) -> Pod:
+    """The pod of that build, when it has sent everything, and has been heard if it should come to its `end`."""
+    pod = Pod(process.url, number, pods[number - 1])
+    pod.send()
+    if end:
+        check_ends(pod)
+    return pod
+
+
+def check_ends(pod: Pod) -> None:
+    assert pod.finish()["outcome"] == "succeeded"
+
+
 def test_killed_at_every_step_of_a_removal(tmp_path: Path) -> None:
-    pods = tokens(tmp_path)
-    root = tmp_path / "store"
-    with backend(root) as process:
-        number = kills = 0
-        expected: dict[str, str] = {}
-        keep = Pod(process.url, BUILDS, pods[BUILDS - 1])
-        keep.send()
-        keep.finish()
-        while True:
-            number += 1
-            pod = Pod(process.url, number, pods[number - 1])
-            pod.send()
-            pod.finish()
-            expected = keep.packages
-            both = expected | pod.packages
-            process.kill()
-            process.start(kill_at=kills + 1)
-            (root / "count").touch()
-            try:
-                remove(process, number)
-            except httpx.TransportError:
-                kills += 1
-                process.wait()
-                (root / "count").unlink()
-                assert listed(root / REPO) in (both, expected)
-                process.start()
-                remove(process, number)
-                assert listed(root / REPO) == expected
-            else:
-                break
+    """Until the last file is gone: at any time the build is listed and there, or not listed."""
+    pods, root = tokens(tmp_path), tmp_path / "store"
+    deaths = []
+    with backend(root, removal_grace=0, sweep_interval=0.05) as process:
+        keep = sent(process, pods, BUILDS)
+        remove(process, sent(process, pods, BUILDS - 1).number)  # the highest id of what was removed is written once
+
+        def remove_all(pod: Pod) -> None:
+            remove(process, pod.number)
+            while list((root / "state/trash").glob("*.json")):
+                if process.ended_within(0.02):
+                    raise httpx.ReadError("it was killed while it deleted the files")
+
+        for pod, death in walk(process, lambda number: sent(process, pods, number), remove_all):
+            deaths.append(death)
+            assert listed(root / REPO) in (keep.packages | pod.packages, keep.packages)
+            whole(root)
+            process.start()
+            remove_all(pod)
+            assert listed(root / REPO) == keep.packages
+            assert not list((root / REPO).glob(f"{pod.number:08d}-*"))
     clean(root)
-    print(f"\n{kills} kills during a removal")
-    assert kills >= 5 * 4 + 4, "index, 3 metadata files and repomd.xml, and the trash entry"
+    print(f"\n{len(deaths)} kills during a removal")
+    for path in (r"trash/[0-9a-f]+\.json", r"-primary\.xml\.gz", r"index-[0-9a-f]+", r"repodata/repomd\.xml"):
+        assert steps(deaths, path) >= WRITTEN, path
+    for path in (r"trash/[0-9a-f]+\.json", r"/0[0-9]+-p[0-9]+"):
+        assert steps(deaths, path) >= DELETED, path
 
 
 def remove(process: Backend, number: int) -> None:

@@ -35,6 +35,7 @@ def test_a_file_inside_the_root_is_taken_over_without_copying_it(store: Director
     store.adopt(source, "a/x")
     store.adopt(source, "a/x")
     assert source.stat().st_ino == (store.root / "a/x").stat().st_ino
+    assert [path.name for path in (store.root / "a").iterdir()] == ["x"], "a second name of it is left"
 
 
 def test_a_file_outside_the_root_is_copied(store: DirectoryStore, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ class World:
         self.kube = FakeKube()
         self.clock = Clock()
         self.inspector = LocalInspector()
-        self.settings = BackendSettings(root=root, min_free_bytes=0, **settings)
+        self.settings = BackendSettings.model_validate({"root": root, "min_free_bytes": 0, **settings})
         self.steps: list[Step] = []
         self.add_project("alice", "demo")
 

@@ -29,7 +29,7 @@ class FakeKube(KubeClient):
         """Before a request is carried out."""
         self.after: Hook | None = None
         """After a write was carried out, before its client hears of it."""
-        self._version = 0
+        self.version = 0
 
     async def _json(
         self,
@@ -49,7 +49,7 @@ class FakeKube(KubeClient):
         namespace, plural, name = match.groups()
         if method == "GET" and name is None:
             items = [o for (p, n, _), o in self.objects.items() if p == plural and namespace in (None, n)]
-            return {"items": items, "metadata": {"resourceVersion": str(self._version)}}
+            return {"items": items, "metadata": {"resourceVersion": str(self.version)}}
         place = (plural, namespace or "", name or body["metadata"]["name"])
         if method == "GET":
             return self._found(place)
@@ -68,7 +68,7 @@ class FakeKube(KubeClient):
         if method == "POST":
             if place in self.objects:
                 raise ApiError(409, "AlreadyExists", f"{place[0]} {place[2]} already exists")
-            meta = {**body["metadata"], "namespace": place[1], "uid": f"uid-{self._version}"}
+            meta = {**body["metadata"], "namespace": place[1], "uid": f"uid-{self.version}"}
             return self.put(place, {**body, "metadata": meta})
         held = self._found(place)
         if method == "DELETE":
@@ -80,8 +80,8 @@ class FakeKube(KubeClient):
 
     def put(self, place: Place, obj: dict[str, Any]) -> dict[str, Any]:
         """What another client wrote."""
-        self._version += 1
-        self.objects[place] = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self._version)}}
+        self.version += 1
+        self.objects[place] = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
         return self.objects[place]
 
     async def watch(

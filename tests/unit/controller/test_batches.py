@@ -5,19 +5,22 @@ from typing import Any
 import pytest
 
 from copr_operator.controller.batches import DEPTH, batch_of
+from copr_operator.controller.store import Store
 from copr_operator.core.observed import Batch, BuildView
 from tests.unit.controller.fakes import build
 
 
 async def batch(of: BuildView, *others: BuildView) -> Batch:
-    """`others` exist as well; those without an end are the active ones."""
+    """`others` exist as well; the store holds those without an end."""
     everything = {(view.namespace, view.name): view for view in (of, *others)}
+    store = Store(lambda _: None, "copr-operator")
+    for view in everything.values():
+        store.assume_build(view)
 
     async def lookup(namespace: str, name: str) -> BuildView | None:
         return everything.get((namespace, name))
 
-    ended = ("succeeded", "failed", "canceled", "skipped")
-    return await batch_of(of, [view for view in everything.values() if view.status.state not in ended], lookup)
+    return await batch_of(of, store.batched(of.namespace), lookup)
 
 
 def ended(name: str, state: str = "succeeded", **spec: Any) -> BuildView:

@@ -146,6 +146,15 @@ class TestBuilds:
         store.assume_build(build(version=2, state="succeeded"))
         assert len(store.builds) == 0
 
+    def test_builds_of_batches_are_known_by_their_namespace_until_they_end(self, store: Watched) -> None:
+        joined = build("joined", withBuild="first")
+        later, there = build("later", afterBuild="first"), build("there", namespace="elsewhere", withBuild="first")
+        for view in (joined, later, there, build("alone")):
+            store.assume_build(view)
+        assert store.batched("ns") == [joined, later]
+        store.assume_build(build("joined", version=2, state="failed", withBuild="first"))
+        assert store.batched("ns") == [later]
+
     def test_an_ended_build_that_is_being_deleted_is_kept_until_it_is_gone(self, store: Watched) -> None:
         store.assume_build(replace(build(version=2, state="succeeded"), deleting=True))
         assert len(store.builds) == 1
@@ -337,6 +346,7 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "builds_of": lambda store: store.builds_of(project()),
     "jobs_of": lambda store: store.jobs_of(build()),
     "newest_pods": lambda store: store.newest_pods([job(build())]),
+    "batched": lambda store: store.batched("ns"),
     "project_event": lambda store: store.project_event("MODIFIED", project(version=9)),
     "chroot_event": lambda store: store.chroot_event("ADDED", chroot()),
     "job_event": lambda store: store.job_event("MODIFIED", job(build(), version=9)),
@@ -361,7 +371,7 @@ def test_no_question_and_no_event_looks_at_all_objects(
 
 
 def test_indexes_are_empty_when_all_is_gone(store: Watched) -> None:
-    mine = in_chroots(build(), D12)
+    mine = in_chroots(build(withBuild="first"), D12)
     store.see(mine)
     store.project_event("ADDED", project(source_chroot=D13))
     store.job_event("ADDED", job(mine))

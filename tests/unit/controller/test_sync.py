@@ -8,6 +8,7 @@ import pytest
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
 from copr_operator.controller.transport import Feeder
+from copr_operator.core.observed import job_view
 from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
 from tests.unit.controller.fakes import FakeKube
@@ -144,6 +145,19 @@ class TestResync:
             (place.feeder.build if kind == "coprbuilds" else place.feeder.project)("ADDED", obj)
         place.feeder.chroot("ADDED", place.add("coprchroots", "fedora"))
         assert (len(place.store.builds), len(place.store.projects), len(place.store.chroots)) == (0, 0, 1)
+
+    async def test_a_list_from_before_our_own_write_ends_nothing_of_what_we_made(self, place: Place) -> None:
+        """An API server whose cache is behind. Dropped here, the Job could never be held again under its version."""
+        place.add("coprbuilds", "hello")
+        place.add_job("job", "hello")
+        place.store.assume_job(job_view(place.kube.objects["jobs", HERE, "job"]))
+        del place.kube.objects["jobs", HERE, "job"]
+        place.kube.version -= 1
+        await place.sync.resync()
+        assert (place.store.jobs.uids(), place.ghosts) == ({"uid-job"}, 0)
+        place.kube.version += 1
+        await place.sync.resync()
+        assert (place.store.jobs.uids(), place.ghosts) == (set(), 1)
 
     async def test_an_ended_build_whose_deletion_the_watch_has_not_shown_is_woken(self, place: Place) -> None:
         gone = place.add("coprbuilds", "ended", status={"state": "succeeded"})

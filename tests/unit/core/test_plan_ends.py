@@ -53,7 +53,8 @@ class TestCancel:
 
     def test_a_canceled_build_starts_nothing_and_its_lost_jobs_are_no_failure(self) -> None:
         canceled = build(accepted(state="running", source_state="running"), cancel=True)
-        decision = plan(observed(canceled), CONFIG)
+        assert plan(observed(canceled), CONFIG).actions == (actions.FindJob(job(SRC).name),)
+        decision = plan(observed(canceled, missing_jobs=frozenset({job(SRC).name})), CONFIG)
         assert decision.status is not None
         assert decision.status.state == "canceled"
         waiting = plan(observed(build(accepted(), cancel=True)), CONFIG)

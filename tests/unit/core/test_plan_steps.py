@@ -249,7 +249,10 @@ class TestRetries:
         assert decision.status.failure.failure_class == "infra"
 
     def test_a_job_that_vanished_before_its_result_was_seen_is_tried_again(self) -> None:
-        decision = plan(observed(build(accepted(state="running", source_state="running"))), CONFIG)
+        running = build(accepted(state="running", source_state="running"))
+        name = job(SRC).name
+        assert plan(observed(running), CONFIG).actions == (actions.FindJob(name),)
+        decision = plan(observed(running, missing_jobs=frozenset({name})), CONFIG)
         assert decision.status is not None
         assert decision.status.source is not None
         assert decision.status.source.attempt == 2

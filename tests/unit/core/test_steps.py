@@ -118,6 +118,26 @@ class TestPodLag:
         assert _chroot(plan(observed(build(status), first, pods=(done,)), CONFIG)).state == "succeeded"
 
 
+class TestUnseenJobs:
+    """The status tells of a Job that no watch has shown: another controller's, or that of a LIST that was older."""
+
+    @pytest.mark.parametrize("state", ["starting", "running", "importing"])
+    def test_it_is_asked_for_and_the_state_stays(self, state: Phase) -> None:
+        found = read(observed(build(accepted())), SRC, state, 1, CONFIG)
+        assert found.actions == (actions.FindJob(job(SRC).name),)
+        assert (found.state, found.attempt, found.fault) == (state, 1, None)
+
+    def test_it_is_lost_when_the_api_server_says_so(self) -> None:
+        found = read(observed(build(accepted()), missing_jobs=frozenset({job(SRC).name})), SRC, "running", 1, CONFIG)
+        assert found.actions == ()
+        assert found.fault is not None
+        assert found.fault.reason == "JobLost"
+
+    def test_a_job_that_is_lost_says_nothing_of_the_next_try(self) -> None:
+        found = read(observed(build(accepted()), missing_jobs=frozenset({job(SRC, 1).name})), SRC, "running", 2, CONFIG)
+        assert found.actions == (actions.FindJob(job(SRC, 2).name),)
+
+
 class TestRefusals:
     @pytest.mark.parametrize("message", ["", "pods is forbidden: exceeded quota"])
     def test_what_the_events_of_a_job_said_does_not_outlive_that_job(self, message: str) -> None:
