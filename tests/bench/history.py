@@ -15,8 +15,8 @@ from typing import Any
 
 import aiohttp
 
+from copr_operator.controller.feeder import ACTIVE_SELECTOR
 from copr_operator.controller.settings import ControllerSettings
-from copr_operator.controller.transport import ACTIVE_SELECTOR
 from copr_operator.core import names
 from copr_operator.core.wire import StepSummary
 from copr_operator.kube import paths

@@ -10,8 +10,9 @@ import pytest
 from kopf.testing import KopfRunner
 from kubernetes.aio.client.configuration import Configuration
 
+from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.store import Key, Store
-from copr_operator.controller.transport import Feeder, operator_settings, registry
+from copr_operator.controller.transport import operator_settings, registry
 from copr_operator.kube.client import KubeClient
 from tests.support.api_proxy import ApiProxy
 from tests.support.world import WAIT, World, eventually

@@ -110,13 +110,13 @@ MUTANTS = (
     ),
     Mutant(
         "a resync drops nothing",
-        Edit(sync.Synchronizer._drop_ghosts, "map(table.find, gone)", "map(table.find, ())"),
+        Edit(sync.Synchronizer._list, "map(source.table.find, gone)", "map(source.table.find, ())"),
         "is starting for ever: Queued",
         scenes.a_job_is_lost_and_nobody_says_so,
     ),
     Mutant(
         "ended builds are not watched",
-        Edit(sync.Synchronizer._watch_ended, "if changed or", "if False and"),
+        Edit(sync.Synchronizer._ended_event, 'kind == "MODIFIED" or', "False or"),
         "a change is unseen",
     ),
     # what is written, and when

@@ -13,6 +13,7 @@ from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.controller.backend import BackendClient, BackendError
 from copr_operator.controller.events import POSTERS, EventPoster
 from copr_operator.controller.executor import Executor, StaleError
+from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.health import serve_health
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.lease import LEASE_NAME, Lease
@@ -22,7 +23,7 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
-from copr_operator.controller.transport import Feeder, operator_settings, registry
+from copr_operator.controller.transport import operator_settings, registry
 from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class Controller:
         self._watching = True
         return {
             asyncio.create_task(self._resync_loop(), name="the resync"),
+            asyncio.create_task(self.sync.watch_work(), name="the watch of Jobs and Pods"),
             asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
             asyncio.create_task(self._operate(kopf_stop), name="kopf"),
             *(asyncio.create_task(self.events.run(), name=f"poster {n}") for n in range(POSTERS)),

@@ -1,32 +1,48 @@
-"""What watches alone can't give: a full picture before work starts, its repair now and then, and the ended builds.
+"""A full picture before work starts, its repair now and then, and the watches that kopf has no part in.
 
-Ended builds are not watched; a second watch that sends metadata only and keeps nothing tells when one of them is
-deleted or changed.
+Jobs and Pods are most of all events: they are watched by Reflectors, which go on from the first LIST. Ended builds are
+not watched; a stream that sends metadata only and keeps nothing tells when one of them is deleted or changed.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from copr_operator.controller.feeder import ACTIVE_SELECTOR, OURS_SELECTOR, Apply, Feeder
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.table import Table
-from copr_operator.controller.transport import ACTIVE_SELECTOR, OURS_SELECTOR, Feeder
 from copr_operator.core.observed import BuildView
 from copr_operator.kube import paths
-from copr_operator.kube.client import METADATA_ONLY, METADATA_ONLY_LIST, ApiError, KubeClient
+from copr_operator.kube.client import METADATA_ONLY, METADATA_ONLY_LIST, KubeClient, Params
+from copr_operator.kube.reflector import Reflector
 
 log = logging.getLogger(__name__)
 
 ENDED_SELECTOR = ",".join(f"status.state!={state}" for state in ("", "importing", "pending", "starting", "running"))
-WATCH_PAUSE = 1.0
 ENDED_PAGE, ENDED_PAUSE = 100, 0.05
 """Builds in a page of the list of ended ones, and seconds between two: years of them must neither fill the memory nor
 hold up what has just begun."""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """One LIST: where it is read, and what becomes of its objects and of those that are not in it any more."""
+
+    path: str
+    params: Params
+    table: Table[Any]
+    namespace: str | None
+    """None: all of them."""
+    apply: Apply
+    drop: Callable[[Any], None]
+    """Called with the view of an object that is gone."""
+
+
 class Synchronizer:
-    """Lists everything, and watches the metadata of ended builds."""
+    """Lists everything; watches Jobs, Pods, and the metadata of ended builds."""
 
     def __init__(
         self,
@@ -40,28 +56,56 @@ class Synchronizer:
     ) -> None:
         self._kube = kube
         self._store = store
-        self._feeder = feeder
         self._wake = wake
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
-        self._installation = installation
         self._on_ghosts = on_ghosts
+        self._versions: dict[str, str] = {}
+        """By path: version of the first LIST of what is watched from there on."""
         self.last_resync = 0.0
+        ours, active = {"labelSelector": OURS_SELECTOR}, {"fieldSelector": ACTIVE_SELECTOR}
+        self._definitions = [
+            _Source(
+                paths.copr("coprchroots", installation), {}, store.chroot_objects, installation, feeder.chroot,
+                partial(store.chroot_event, "DELETED"),
+            ),
+            *(
+                _Source(
+                    paths.copr("coprprojects", place), {}, store.projects, place, feeder.project,
+                    partial(store.project_event, "DELETED"),
+                )
+                for place in self._namespaces
+            ),
+        ]  # fmt: skip
+        self._work = [
+            *(
+                _Source(paths.jobs(place), ours, store.jobs, place, feeder.job, partial(store.job_event, "DELETED"))
+                for place in self._namespaces
+            ),
+            *(
+                _Source(
+                    paths.core("pods", place), ours, store.pods, place, feeder.pod, partial(store.pod_event, "DELETED")
+                )
+                for place in self._namespaces
+            ),
+        ]
+        self._builds = [
+            _Source(paths.copr("coprbuilds", place), active, store.builds, place, feeder.build, self._drop_build)
+            for place in self._namespaces
+        ]
 
     async def resync(self) -> None:
         """One full LIST of what is watched: brings what the watch missed, drops what is gone, wakes all that is live.
 
         Jobs and Pods come before builds, so that no build is planned without the Jobs it has already.
         """
-        store, feeder = self._store, self._feeder
-        tables = (store.pods, store.jobs, store.builds, store.projects, store.chroot_objects)
-        held = [table.uids() for table in tables]
-        living = await self._list("coprchroots", feeder.chroot, paths.copr, {}, (self._installation,))
-        living |= await self._list("coprprojects", feeder.project, paths.copr, {})
-        ours = {"labelSelector": OURS_SELECTOR}
-        living |= await self._list("jobs", feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
-        living |= await self._list("pods", feeder.pod, paths.core, ours)
-        living |= await self._list("coprbuilds", feeder.build, paths.copr, {"fieldSelector": ACTIVE_SELECTOR})
-        self._drop_ghosts(set().union(*held) - living)
+        store = self._store
+        for source in self._definitions:
+            await self._list(source)
+        for source in self._work:
+            version = await self._list(source)
+            self._versions.setdefault(source.path, version)
+        for source in self._builds:
+            await self._list(source)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
         for build in store.builds.values():
@@ -71,43 +115,33 @@ class Synchronizer:
                 self._wake(Key("build", job.namespace, job.owner[0]))  # a Job whose build has ended must not run on
         self.last_resync = asyncio.get_running_loop().time()
 
-    async def _list(
-        self,
-        plural: str,
-        apply: Callable[[str | None, dict[str, Any]], None],
-        path: Callable[[str, str | None], str],
-        params: dict[str, str],
-        namespaces: tuple[str | None, ...] | None = None,
-    ) -> set[str]:
-        uids = set()
-        for namespace in namespaces or self._namespaces:
-            async for items, _ in self._kube.list_pages(path(plural, namespace), params):
-                for item in items:
-                    uids.add(item["metadata"]["uid"])
-                    apply(None, item)
-        return uids
-
-    def _drop_ghosts(self, gone: set[str]) -> None:
-        """`gone`: uids that were held before the LIST and are not in it. What was made meanwhile is not among them."""
-        store, count = self._store, 0
-        tables: tuple[tuple[Table[Any], Callable[[Any], None]], ...] = (
-            (store.pods, lambda pod: store.pod_event("DELETED", pod)),
-            (store.jobs, lambda job: store.job_event("DELETED", job)),
-            (store.builds, self._drop_build),
-            (store.projects, lambda project: store.project_event("DELETED", project)),
-            (store.chroot_objects, lambda chroot: store.chroot_event("DELETED", chroot)),
-        )
-        for table, drop in tables:
-            for view in filter(None, map(table.find, gone)):
-                count += 1
-                drop(view)
-        if count:
-            log.info("the resync found %d objects whose end the watch had not shown", count)
-            self._on_ghosts(count)
+    async def _list(self, source: _Source) -> str:
+        """Returns the LIST's version. What was made while it was read is not taken for gone."""
+        gone, version = source.table.uids(source.namespace), ""
+        async for items, version in self._kube.list_pages(source.path, source.params):  # noqa: B007
+            for item in items:
+                gone.discard(item["metadata"]["uid"])
+                source.apply(None, item)
+        ghosts = [view for view in map(source.table.find, gone) if view is not None]
+        for view in ghosts:
+            source.drop(view)
+        if ghosts:
+            log.info("%s: %d objects whose end the watch had not shown", source.path, len(ghosts))
+            self._on_ghosts(len(ghosts))
+        return version
 
     def _drop_build(self, build: BuildView) -> None:
         if self._store.builds.drop(build.uid, build.resource_version) is not None:
             self._wake(Key("build", build.namespace, build.name))
+
+    async def watch_work(self) -> None:
+        """Keeps Jobs and Pods as the API server has them, from the first resync on. Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for source in self._work:
+                reflector = Reflector(
+                    self._kube, source.path, source.params, partial(self._list, source), source.apply
+                )  # fmt: skip
+                group.create_task(reflector.run(self._versions.get(source.path, "")))
 
     # -- ended builds ------------------------------------------------------------------------------------------------
 
@@ -120,28 +154,18 @@ class Synchronizer:
         """Wakes ended builds that are deleted or changed. Runs until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             for namespace in self._namespaces:
-                group.create_task(self._watch_ended(paths.copr("coprbuilds", namespace)))
+                path = paths.copr("coprbuilds", namespace)
+                reflector = Reflector(
+                    self._kube, path, {"fieldSelector": ENDED_SELECTOR}, partial(self._list_ended, path),
+                    self._ended_event, accept=METADATA_ONLY,
+                )  # fmt: skip
+                group.create_task(reflector.run())
 
-    async def _watch_ended(self, path: str) -> None:
-        version = ""
-        while True:
-            try:
-                if not version:
-                    version = await self._list_ended(path)
-                params = {"fieldSelector": ENDED_SELECTOR, "resourceVersion": version}
-                async for event in self._kube.watch(path, params, accept=METADATA_ONLY):
-                    meta = event["object"]["metadata"]
-                    version = meta["resourceVersion"]
-                    # ADDED is a build that has just ended; only one that is being deleted needs more.
-                    changed = event["type"] == "MODIFIED"
-                    if changed or (event["type"] == "ADDED" and "deletionTimestamp" in meta):
-                        self._wake(Key("build", meta["namespace"], meta["name"]))
-            except ApiError as error:
-                if error.gone:
-                    version = ""
-                    continue
-                log.debug("the watch of ended builds broke: %s", error)
-            await asyncio.sleep(WATCH_PAUSE)
+    def _ended_event(self, kind: str, obj: dict[str, Any]) -> None:
+        """ADDED is a build that has just ended; only one that is being deleted needs more."""
+        meta = obj["metadata"]
+        if kind == "MODIFIED" or (kind == "ADDED" and "deletionTimestamp" in meta):
+            self._wake(Key("build", meta["namespace"], meta["name"]))
 
     async def _list_ended(self, path: str) -> str:
         """Wakes ended builds that are being deleted; returns the version from which a watch goes on."""

@@ -90,5 +90,6 @@ class Table(Generic[V]):
             if not siblings:
                 del self._indexed[key]
 
-    def uids(self) -> set[str]:
-        return set(self._by_uid)
+    def uids(self, namespace: str | None = None) -> set[str]:
+        """Of one namespace, or of all of them."""
+        return {uid for uid, view in self._by_uid.items() if namespace in (None, view.namespace)}

@@ -195,7 +195,7 @@ class KubeClient:
         timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=idle_timeout)
         try:
             async with self._open("GET", path, query, accept=accept, timeout=timeout) as response:
-                async for line in response.content:
+                async for line in _lines(response.content):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         status = event["object"]
@@ -253,6 +253,17 @@ class KubeClient:
     def _record(self, method: str, path: str, status: int) -> None:
         if self._recorder is not None:
             self._recorder(method, path, status)
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines, however long: aiohttp's own iteration refuses those of over 128 KiB, and an object may have more."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        first, *others = chunk.split(b"\n")
+        rest += first
+        for line in others:
+            yield rest
+            rest = line
 
 
 def _error(response: aiohttp.ClientResponse, data: bytes) -> ApiError:
