@@ -35,14 +35,15 @@ def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
     @kopf.on.login(id="same-as-ours", registry=handlers)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         """kopf talks to the same API server as the same user as the rest of the controller."""
-        mine = await kube.credentials()
+        mine = kube.access
         return kopf.ConnectionInfo(
             server=mine.server,
-            ca_path=mine.ca_file,
+            ca_data=mine.ca,
             insecure=not mine.verify,
-            token=mine.token,
-            certificate_path=mine.certificate_file,
-            private_key_path=mine.key_file,
+            token=await mine.token(),
+            certificate_data=mine.certificate,
+            private_key_data=mine.key,
+            proxy_url=mine.proxy,
         )
 
     return handlers

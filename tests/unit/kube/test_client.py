@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from kubernetes.aio.client.configuration import Configuration
 
+from copr_operator.kube.access import Access
 from copr_operator.kube.client import ApiError, KubeClient
 
 BIG = "x" * 300_000
@@ -33,7 +33,7 @@ async def watched(chunks: list[bytes]) -> list[dict[str, Any]]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        async with KubeClient(Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")) as kube:
+        async with KubeClient(Access(f"http://127.0.0.1:{runner.addresses[0][1]}")) as kube:
             return [event async for event in kube.watch("/api/v1/pods", {"resourceVersion": "1"})]
     finally:
         await runner.cleanup()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ def event(kind: str, version: int, name: str = "x") -> dict[str, Any]:
 class Streams(KubeClient):
     """Each watch is the next of the scripted streams; an error ends one, and after the last nothing happens."""
 
-    def __init__(self, *streams: list[Step]) -> None:
+    def __init__(self, *streams: Sequence[Step]) -> None:
         self._streams = list(streams)
         self.opened: list[tuple[float, str]] = []
         """When each watch was opened, and from which version."""
@@ -43,7 +43,7 @@ class Streams(KubeClient):
 class Reflected:
     """What a Reflector over these streams has asked for, and told."""
 
-    def __init__(self, *streams: list[Step]) -> None:
+    def __init__(self, *streams: Sequence[Step]) -> None:
         self.kube = Streams(*streams)
         self.lists = 0
         self.told: list[tuple[str, str]] = []
