@@ -37,9 +37,9 @@ class EventPoster:
                     log.debug("an Event was lost: %s", error)
 
     def build_changed(self, before: BuildView, after: BuildView) -> None:
-        """Has an Event posted soon when the build's state is another one now."""
+        """Has an Event posted soon when the build's state is another one now. That a new one is pending is no news."""
         state = after.status.state
-        if state is None or state == before.status.state:
+        if state is None or state == (before.status.state or "pending"):
             return
         message = next((c.message for c in after.status.conditions if c.type == "Succeeded"), "")
         reason = next((c.reason for c in after.status.conditions if c.type == "Succeeded"), "")

@@ -87,8 +87,9 @@ class KeyedQueue(Generic[K]):
             self._wakeup.set()
 
     def succeeded(self, key: K) -> None:
-        """Forget the key's failures."""
+        """Forget the key's failures and its delay: who has just looked knows best when to look again."""
         self._failures.pop(key, None)
+        self._delayed.pop(key, None)
 
     def failed(self, key: K, at_least: float = 0.0) -> float:
         """Work on the key again after a delay that doubles with each failure, with jitter; returns the delay."""

@@ -101,11 +101,13 @@ class Synchronizer:
         store = self._store
         for source in self._definitions:
             await self._list(source)
+        listed: set[str] = set()
         for source in self._work:
-            version = await self._list(source)
+            version = await self._list(source, listed)
             self._versions.setdefault(source.path, version)
         for source in self._builds:
             await self._list(source)
+        store.retire(listed)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
         for build in store.builds.values():
@@ -115,12 +117,14 @@ class Synchronizer:
                 self._wake(Key("build", job.namespace, job.owner[0]))  # a Job whose build has ended must not run on
         self.last_resync = asyncio.get_running_loop().time()
 
-    async def _list(self, source: _Source) -> str:
-        """Returns the LIST's version. What was made while it was read is not taken for gone."""
+    async def _list(self, source: _Source, listed: set[str] | None = None) -> str:
+        """Returns the LIST's version; uids go to `listed`. What was made while it was read is not taken for gone."""
         gone, version = source.table.uids(source.namespace), ""
         async for items, version in self._kube.list_pages(source.path, source.params):  # noqa: B007
             for item in items:
                 gone.discard(item["metadata"]["uid"])
+                if listed is not None:
+                    listed.add(item["metadata"]["uid"])
                 source.apply(None, item)
         ghosts = [view for view in map(source.table.find, gone) if view is not None]
         for view in ghosts:

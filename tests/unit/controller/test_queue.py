@@ -156,6 +156,16 @@ class TestDelays:
         await queue.get()
         assert looptime == 10
 
+    async def test_success_says_anew_when_to_look_again(self, queue: KeyedQueue[str], looptime: Any) -> None:
+        queue.add_after("a", 10)
+        queue.add("a")
+        key = await queue.get()
+        queue.succeeded(key)
+        queue.add_after(key, 50)
+        queue.done(key)
+        await queue.get()
+        assert looptime == 50
+
     async def test_a_key_that_is_due_while_it_is_worked_on_comes_afterwards(
         self, queue: KeyedQueue[str], looptime: Any
     ) -> None:

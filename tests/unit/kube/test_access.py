@@ -1,6 +1,7 @@
 """How the API server is reached: what a pod's mount and a kubeconfig say, and what is left to the library."""
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -110,10 +111,9 @@ class TestKubeconfig:
 
     async def test_a_program_that_gives_the_credentials_is_run(self, tmp_path: Path) -> None:
         program = tmp_path / "login"
-        credential = (
-            '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "x"}}'
-        )
-        program.write_text(f"#!/bin/sh\necho '{credential}'\n")
+        version = "client.authentication.k8s.io/v1"
+        credential = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": "x"}}
+        program.write_text(f"#!/bin/sh\necho '{json.dumps(credential)}'\n")
         program.chmod(0o755)
         user = {"exec": {"apiVersion": version, "command": str(program), "interactiveMode": "Never"}}
         path = write(tmp_path / "config", {}, user)
