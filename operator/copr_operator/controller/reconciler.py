@@ -139,7 +139,8 @@ class Reconciler:
 
     def _pause(self, build: BuildView, decision: Plan) -> float | None:
         """Seconds until the status may be written, by its urgency; None when it says nothing new."""
-        if decision.status is None or decision.status == build.status or dump(decision.status) == dump(build.status):
+        status = decision.status
+        if status is None or status == build.status or dump(status) == dump(build.status):
             return None
         due = self._written.get(build.uid, float("-inf")) + PAUSES[decision.urgency]
         return max(0.0, due - asyncio.get_running_loop().time())
@@ -147,10 +148,11 @@ class Reconciler:
     async def _write(self, build: BuildView, decision: Plan) -> BuildView | None:
         """Writes the status; the build as it is then, None when it is gone."""
         assert decision.status is not None  # noqa: S101
+        loop = asyncio.get_running_loop()
         try:
             written = await self._executor.write_build_status(build, decision.status)
-        finally:  # a write whose answer was lost is a write too
-            self._written[build.uid] = asyncio.get_running_loop().time()
+        finally:
+            self._written[build.uid] = loop.time()  # a write whose answer was lost is a write too
         if written is None:
             return None
         self._ids.written(build.uid)
