@@ -1,13 +1,12 @@
 """The controller process: takes the Lease, fills the store, then lets kopf watch and the workers work."""
 
 import asyncio
+import importlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, cast, get_args
-
-import kopf
+from typing import Any, get_args
 
 from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.controller.backend import BackendClient, BackendError
@@ -23,7 +22,6 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
-from copr_operator.controller.transport import operator_settings, registry
 from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
@@ -32,7 +30,7 @@ ACTIVE = sorted(set(get_args(Phase)) - TERMINAL)
 HEARTBEAT_LIMIT = 75.0
 """Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
 FIRST_RESYNC = 5.0
-"""Seconds after the start: what went away between the first LIST and the start of the watches, no event shows."""
+"""Seconds after kopf's start: what of its kinds went away between the first LIST and kopf's, no event shows."""
 
 
 class Controller:
@@ -73,6 +71,7 @@ class Controller:
             duration=settings.lease_duration, renew_every=settings.lease_renew, name=lease_name,
         )  # fmt: skip
         self._watching = False
+        self._kopf_started = asyncio.Event()
         self._measure()
 
     def _measure(self) -> None:
@@ -148,32 +147,24 @@ class Controller:
     async def _operate(self, stop: asyncio.Event) -> None:
         """kopf takes SIGTERM and SIGINT when it starts. It must not keep them: it would end alone, slowly, and leave
         the Lease behind, so that the next controller had to wait until that runs out."""
-        started = asyncio.Event()
-        listening = asyncio.create_task(self._listen_again(started))
+        listening = asyncio.create_task(self._listen_again())
         try:
-            await self._kopf(stop, started)
+            # It takes longest to import and is needed last: builds that are there already get their Jobs meanwhile.
+            await asyncio.to_thread(importlib.import_module, "copr_operator.controller.transport")
+            from copr_operator.controller.transport import operate
+
+            await operate(
+                self.feeder, self.kube, self.settings.watched, self.settings.identity, stop, self._kopf_started
+            )  # fmt: skip
         finally:
             listening.cancel()
 
-    async def _listen_again(self, started: asyncio.Event) -> None:
-        await started.wait()
+    async def _listen_again(self) -> None:
+        await self._kopf_started.wait()
         self._listen()
 
-    async def _kopf(self, stop: asyncio.Event, started: asyncio.Event) -> None:
-        namespaces = self.settings.watched
-        await kopf.operator(
-            registry=registry(self.feeder, self.kube),
-            settings=operator_settings(),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            standalone=True,
-            # Else kopf asks for the user's name, and a pod's user may have none. Its type is private to kopf.
-            identity=cast(Any, self.settings.identity),
-            stop_flag=stop,
-            ready_flag=started,
-        )
-
     async def _resync_loop(self) -> None:
+        await self._kopf_started.wait()
         pause = min(FIRST_RESYNC, self.settings.resync_seconds)
         while True:
             await asyncio.sleep(pause)

@@ -2,8 +2,9 @@
 annotations or timers. Jobs and Pods, of which there are many more, are watched without it (sync.py).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -11,6 +12,28 @@ from copr_operator.controller.feeder import ACTIVE_SELECTOR, Apply, Feeder
 from copr_operator.controller.lease import LEASE_NAME
 from copr_operator.core import names
 from copr_operator.kube.client import KubeClient
+
+
+async def operate(
+    feeder: Feeder,
+    kube: KubeClient,
+    namespaces: tuple[str, ...],
+    identity: str,
+    stop: asyncio.Event,
+    started: asyncio.Event,
+) -> None:
+    """Runs kopf in the current event loop until `stop`. No namespaces: all of them."""
+    await kopf.operator(
+        registry=registry(feeder, kube),
+        settings=operator_settings(),
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        standalone=True,
+        # Else kopf asks for the user's name, and a pod's user may have none. Its type is private to kopf.
+        identity=cast(Any, identity),
+        stop_flag=stop,
+        ready_flag=started,
+    )
 
 
 def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
