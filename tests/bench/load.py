@@ -79,6 +79,25 @@ async def burst(contestant: Contestant, stage: Stage, count: int, window: int | 
     return await _measured(contestant, stage, submit_all)
 
 
+async def sustained(contestant: Contestant, stage: Stage, seconds: float, window: int) -> Sample:
+    """`window` unfinished builds at any time, for so long."""
+    observer, loop = stage.observer, asyncio.get_running_loop()
+
+    async def submit_all() -> list[str]:
+        uids: list[str] = []
+        before, end = observer.ended, loop.time() + seconds
+
+        async def writer() -> None:
+            while loop.time() < end:
+                await observer.until_ended(before + len(uids) + WRITERS - window, PATIENCE)
+                uids.append(await contestant.submit())
+
+        await asyncio.gather(*(writer() for _ in range(WRITERS)))
+        return uids
+
+    return await _measured(contestant, stage, submit_all)
+
+
 async def _measured(contestant: Contestant, stage: Stage, submit_all: Submit) -> Sample:
     observer, loop = stage.observer, asyncio.get_running_loop()
     before = observer.ended

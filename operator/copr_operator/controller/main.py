@@ -1,6 +1,7 @@
 """The controller process: takes the Lease, fills the store, then lets kopf watch and the workers work."""
 
 import asyncio
+import gc
 import importlib
 import logging
 import signal
@@ -153,6 +154,7 @@ class Controller:
             await asyncio.to_thread(importlib.import_module, "copr_operator.controller.transport")
             from copr_operator.controller.transport import operate
 
+            gc.freeze()  # what was imported stays: the collector need not look at it again and again
             await operate(
                 self.feeder, self.kube, self.settings.watched, self.settings.identity, stop, self._kopf_started
             )  # fmt: skip
