@@ -85,11 +85,13 @@ async def sustained(contestant: Contestant, stage: Stage, seconds: float, window
 
     async def submit_all() -> list[str]:
         uids: list[str] = []
-        before, end = observer.ended, loop.time() + seconds
+        before, end, sent = observer.ended, loop.time() + seconds, 0
 
         async def writer() -> None:
+            nonlocal sent
             while loop.time() < end:
-                await observer.until_ended(before + len(uids) + WRITERS - window, PATIENCE)
+                sent += 1
+                await observer.until_ended(before + sent - window, PATIENCE)
                 uids.append(await contestant.submit())
 
         await asyncio.gather(*(writer() for _ in range(WRITERS)))
