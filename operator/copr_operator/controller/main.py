@@ -1,6 +1,7 @@
 """The controller process: takes the Lease, fills the store, then lets kopf watch and the workers work."""
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import logging
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 ACTIVE = sorted(set(get_args(Phase)) - TERMINAL)
 HEARTBEAT_LIMIT = 75.0
 """Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
+KOPF_WAITS = 1.0
+"""Seconds at most: an import in a thread leaves little of the interpreter to the others."""
 FIRST_RESYNC = 5.0
 """Seconds after kopf's start: what of its kinds went away between the first LIST and kopf's, no event shows."""
 
@@ -150,7 +153,11 @@ class Controller:
         the Lease behind, so that the next controller had to wait until that runs out."""
         listening = asyncio.create_task(self._listen_again())
         try:
-            # It takes longest to import and is needed last: builds that are there already get their Jobs meanwhile.
+            # It takes longest to import and is needed last: builds that are there already get their Jobs before.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KOPF_WAITS):
+                    while not self.queue.idle:
+                        await asyncio.sleep(0.02)
             await asyncio.to_thread(importlib.import_module, "copr_operator.controller.transport")
             from copr_operator.controller.transport import operate
 

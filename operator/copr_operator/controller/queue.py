@@ -33,6 +33,11 @@ class KeyedQueue(Generic[K]):
         return len(self._dirty)
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is worked on and nothing is due."""
+        return not self._dirty and not self._running
+
+    @property
     def oldest(self) -> float:
         """Seconds the longest-waiting key has waited."""
         if not self._added:

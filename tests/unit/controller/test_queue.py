@@ -78,6 +78,17 @@ async def test_other_keys_do_not_wait_for_one_that_is_worked_on(queue: KeyedQueu
     assert await queue.get() == "b"
 
 
+async def test_it_is_idle_when_nothing_is_due_and_nothing_worked_on(queue: KeyedQueue[str]) -> None:
+    queue.add_after("later", 10)
+    assert queue.idle
+    queue.add("a")
+    assert not queue.idle
+    key = await queue.get()
+    assert not queue.idle
+    queue.done(key)
+    assert queue.idle
+
+
 async def test_workers_side_by_side_lose_nothing_and_share_no_key(queue: KeyedQueue[str]) -> None:
     loop = asyncio.get_running_loop()
     running: set[str] = set()
