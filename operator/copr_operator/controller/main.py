@@ -174,15 +174,18 @@ class Controller:
 
     async def _resync_loop(self) -> None:
         await self._kopf_started.wait()
-        pause = min(FIRST_RESYNC, self.settings.resync_seconds)
+        await asyncio.sleep(min(FIRST_RESYNC, self.settings.resync_seconds))
+        await self._tried(self.sync.resync)  # without the ended builds: their watch began with a LIST of its own
         while True:
-            await asyncio.sleep(pause)
-            pause = self.settings.resync_seconds
-            try:
-                await self.sync.resync()
-                await self.sync.find_deleted()
-            except ApiError as error:
-                log.warning("the resync failed and will come again: %s", error)
+            await asyncio.sleep(self.settings.resync_seconds)
+            await self._tried(self.sync.resync)
+            await self._tried(self.sync.find_deleted)
+
+    async def _tried(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except ApiError as error:
+            log.warning("the resync failed and will come again: %s", error)
 
     async def _work(self) -> None:
         while True:
