@@ -39,6 +39,8 @@ async def on_a_control_plane(sizes: Sizes, wanted: frozenset[str], directory: Pa
             found += scale.figures(scaling)
             if directory is not None:
                 pictures.draw_scaling(directory, scaling)
+        if "P3" in wanted:
+            found += await scale.measure_defaults(cluster, sizes, report)
         if wanted & {"P5", "P6", "P7"}:
             restarts = await history.measure(cluster, sizes, report)
             found += history.figures(restarts)

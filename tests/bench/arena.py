@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -47,6 +48,28 @@ def settings_of(cluster: clusters.Cluster) -> list[str]:
     return [argument for argument in arguments if argument.startswith(wanted)]
 
 
+@contextlib.contextmanager
+def default_controller_manager(cluster: clusters.Cluster) -> Iterator[None]:
+    """The controller manager as it is without the arguments of `settings_of`. The other one is back afterwards."""
+    name, tuned = "kube-controller-manager", settings_of(cluster)
+    pid = next(part.pid for part in cluster.status() if part.name == name)
+    arguments = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    cluster.stop_part(name)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    try:
+        with (LOGS / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen([one for one in arguments if one not in tuned], stdout=log, stderr=log)
+        try:
+            yield
+            if process.poll() is not None:
+                raise BenchError(f"{name} ended by itself with {process.returncode}: see {LOGS}")
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+    finally:
+        cluster.start_part(name)
+
+
 def control_plane_seconds(cluster: clusters.Cluster) -> float:
     """Processor time that etcd, API server and controller manager have used so far."""
     return sum(procfs.cpu_seconds(part.pid) for part in cluster.status() if part.name in CONTROL_PLANE and part.pid)
@@ -65,10 +88,10 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(cluster: clusters.Cluster, shape: Shape) -> AsyncIterator[Stage]:
+async def stage(cluster: clusters.Cluster, shape: Shape, behaviour: str = "succeed") -> AsyncIterator[Stage]:
     """A new namespace. It stays behind when it is left: deleting thousands of objects would disturb what follows."""
     namespace = new_name()
-    behaviour = "only-the-source" if shape == SINGLE else "succeed"
+    behaviour = "only-the-source" if shape == SINGLE else behaviour
     async with await KubeClient.from_environment(kubeconfig=str(cluster.kubeconfig)) as kube:
         await create_namespace(kube, namespace, shape)
         arguments = ["--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace, "--behaviour", behaviour]

@@ -6,17 +6,21 @@ when it is back it has to find out, to leave the other half alone, and to write 
 
 import asyncio
 import contextlib
+import json
+import uuid
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Iterable
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from copr_operator.controller.feeder import ACTIVE_SELECTOR
 from copr_operator.controller.settings import ControllerSettings
-from copr_operator.controller.transport import ACTIVE_SELECTOR
 from copr_operator.core import names
 from copr_operator.core.wire import StepSummary
 from copr_operator.kube import paths
@@ -35,7 +39,10 @@ from tests.support.fake_kubelet import FakeKubelet, Status, ended, plan_of, runn
 from tests.support.world import FakeBackend, eventually
 
 SHAPE = Shape(1)
-SEEDERS = 32
+TRANSACTION = 100
+"""Objects that are written at once when a history is made; etcd takes 128."""
+JUDGED = 10_000
+"""Finished builds that the targets speak of; a longer history is told beside."""
 LEASE_SECONDS = ControllerSettings.lease_duration
 
 
@@ -55,7 +62,7 @@ class Restarts:
     wronged: int = 0
     """Running builds that any restart has made anything else of."""
     listed_kib: float = 0.0
-    """Bytes of LIST answers of one start with the longest history."""
+    """Of LIST answers of one start with the history that is judged."""
     failovers: list[float] = field(default_factory=list)
 
 
@@ -171,35 +178,71 @@ async def measure(cluster: Cluster, sizes: Sizes, report: Callable[[str], None])
                 await _restart(place, count, sizes.running, restarts)
             report(f"restart with {count} finished builds: {restarts.first[count]} s to the first Job, "
                    f"{restarts.correct[count]} s until all is right")  # fmt: skip
-        await place.expire_jobs()
-        async with ApiProxy(place.kube).serve() as proxy:
-            async with place.controller(proxied(proxy.url, place.namespace)):
-                await _acted_on(place.observer, (await place.submit())[0], load.PATIENCE)
-                listed = -1
-                while listed != proxy.listed_bytes:  # the ended builds are listed in pages, with pauses
-                    listed = proxy.listed_bytes
-                    await asyncio.sleep(2)
-            restarts.listed_kib = proxy.listed_bytes / 1024
+            if count == _judged(sizes.history):
+                restarts.listed_kib = await _listed(place)
         for _ in range(sizes.failovers):
             restarts.failovers.append(await _failover(place))
             report(f"takeover after a crash: {restarts.failovers[-1]:.1f} s")
     return restarts
 
 
+def _judged(history: Iterable[int]) -> int:
+    return max(count for count in history if count <= JUDGED)
+
+
+async def _listed(place: Site) -> float:
+    """KiB of LIST answers of one start."""
+    await place.expire_jobs()
+    async with ApiProxy(place.kube).serve() as proxy:
+        async with place.controller(proxied(proxy.url, place.namespace)):
+            await _acted_on(place.observer, (await place.submit())[0], load.PATIENCE)
+            listed = -1
+            while listed != proxy.listed_bytes:  # the ended builds are listed in pages, with pauses
+                listed = proxy.listed_bytes
+                await asyncio.sleep(2)
+        return proxy.listed_bytes / 1024
+
+
 async def _seed(place: Site, model: dict[str, Any], numbers: Iterable[int]) -> None:
-    """Finished builds like the model. Two writes each, as the status is a subresource."""
-    limit = asyncio.Semaphore(SEEDERS)
-    meta = {key: model["metadata"][key] for key in ("labels", "finalizers")}
+    """Finished builds like the model, written to etcd as the API server would store them, many in one transaction:
+    100,000 requests to the API server for 50,000 of them would take longer than all that is measured."""
+    prefix = f"/registry/{names.GROUP}/coprbuilds/{place.namespace}/"
+    ports = json.loads((place.cluster.home / "state.json").read_text())["ports"]
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{ports['etcd']}") as etcd:
 
-    async def one(number: int) -> None:
-        async with limit:
-            manifest = {**shapes.build(SHAPE), "metadata": {**meta, "name": f"old-{number:06d}"}}
-            await place.kube.create(paths.copr("coprbuilds", place.namespace), manifest)
-            status = {**model["status"], "id": 1_000_000 + number}
-            path = paths.copr("coprbuilds", place.namespace, f"old-{number:06d}", "status")
-            await place.kube.patch(path, {"status": status})
+        async def ask(what: str, body: dict[str, Any]) -> dict[str, Any]:
+            async with etcd.post(f"/v3/kv/{what}", json=body) as answer:
+                answer.raise_for_status()
+                found: dict[str, Any] = await answer.json(content_type=None)
+                return found
 
-    await asyncio.gather(*(one(number) for number in numbers))
+        stored = await ask("range", {"key": _base64(prefix + model["metadata"]["name"])})
+        text = b64decode(stored["kvs"][0]["value"]).decode()
+        for batch in _batched(numbers, TRANSACTION):
+            puts = [
+                {"requestPut": {"key": _base64(f"{prefix}old-{number:06d}"), "value": _base64(_copy(text, number))}}
+                for number in batch
+            ]
+            await ask("txn", {"success": puts})
+
+
+def _copy(text: str, number: int) -> str:
+    """Another finished build, as stored."""
+    build: dict[str, Any] = json.loads(text)
+    build["metadata"] |= {"name": f"old-{number:06d}", "uid": str(uuid.uuid4())}
+    build["status"]["id"] = 1_000_000 + number
+    return json.dumps(build)
+
+
+def _batched(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
+    """itertools.batched of Python 3.12."""
+    rest = iter(numbers)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
 
 
 async def _restart(place: Site, finished: int, wanted: int, restarts: Restarts) -> None:
@@ -266,21 +309,35 @@ async def _acted_on(observer: Observer, uid: str, patience: float) -> float:
 
 
 def figures(restarts: Restarts) -> list[Figure]:
-    least, most = min(restarts.first), max(restarts.first)
+    least, judged = min(restarts.first), _judged(restarts.first)
     growth = slope([(count / 1000, max(values)) for count, values in restarts.rss_mib.items()])
+    longer = [
+        line
+        for count in restarts.first
+        if count > judged
+        for line in (
+            figure("P5", f"RSS with {count} finished builds", "MiB", restarts.rss_mib[count],
+                   baseline=restarts.rss_mib[least]),
+            figure("P6", f"process start to the first new Job, {count} finished", "s", restarts.first[count],
+                   baseline=restarts.imports),
+            figure("P6", f"process start until every running build is right, {count} finished", "s",
+                   restarts.correct[count], baseline=restarts.imports),
+        )
+    ]  # fmt: skip
     return [
-        figure("P5", f"RSS with {most} finished builds", "MiB", restarts.rss_mib[most],
+        figure("P5", f"RSS with {judged} finished builds", "MiB", restarts.rss_mib[judged],
                baseline=restarts.rss_mib[least], target=Target("<=", 95)),
         Figure("P5", "growth of RSS for 1,000 finished builds", "MiB", growth, target=Target("<=", 1)),
-        figure("P6", f"process start to the first new Job, {most} finished (baseline: its imports alone)", "s",
-               restarts.first[most], baseline=restarts.imports, target=Target("<=", 1)),
-        figure("P6", f"process start until every running build is right, {most} finished", "s",
-               restarts.correct[most], baseline=restarts.imports, target=Target("<=", 3)),
-        figure("P6", f"process start to the first new Job, {most} finished beside {least}", "s", restarts.first[most],
-               baseline=restarts.first[least], target=Target("<=", 1.2, "ratio")),
+        figure("P6", f"process start to the first new Job, {judged} finished (baseline: its imports alone)", "s",
+               restarts.first[judged], baseline=restarts.imports, target=Target("<=", 1)),
+        figure("P6", f"process start until every running build is right, {judged} finished", "s",
+               restarts.correct[judged], baseline=restarts.imports, target=Target("<=", 3)),
+        figure("P6", f"process start to the first new Job, {judged} finished beside {least}", "s",
+               restarts.first[judged], baseline=restarts.first[least], target=Target("<=", 1.2, "ratio")),
+        *longer,
         Figure("P6", "finished builds written to by restarts", "", restarts.written, target=Target("<=", 0)),
         Figure("P6", "running builds not left as they were", "", restarts.wronged, target=Target("<=", 0)),
         figure("P6", "crash to a standby's first Job", "s", restarts.failovers, target=Target("<=", LEASE_SECONDS + 1)),
-        Figure("P7", f"bytes listed by a start with {most} finished builds", "KiB", restarts.listed_kib,
+        Figure("P7", f"bytes listed by a start with {judged} finished builds", "KiB", restarts.listed_kib,
                target=Target("<=", 1024)),
     ]  # fmt: skip

@@ -79,6 +79,27 @@ async def burst(contestant: Contestant, stage: Stage, count: int, window: int | 
     return await _measured(contestant, stage, submit_all)
 
 
+async def sustained(contestant: Contestant, stage: Stage, seconds: float, window: int) -> Sample:
+    """`window` unfinished builds at any time, for so long."""
+    observer, loop = stage.observer, asyncio.get_running_loop()
+
+    async def submit_all() -> list[str]:
+        uids: list[str] = []
+        before, end, sent = observer.ended, loop.time() + seconds, 0
+
+        async def writer() -> None:
+            nonlocal sent
+            while loop.time() < end:
+                sent += 1
+                await observer.until_ended(before + sent - window, PATIENCE)
+                uids.append(await contestant.submit())
+
+        await asyncio.gather(*(writer() for _ in range(WRITERS)))
+        return uids
+
+    return await _measured(contestant, stage, submit_all)
+
+
 async def _measured(contestant: Contestant, stage: Stage, submit_all: Submit) -> Sample:
     observer, loop = stage.observer, asyncio.get_running_loop()
     before = observer.ended

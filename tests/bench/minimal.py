@@ -77,12 +77,11 @@ async def main() -> None:
     given = parser.parse_args()
     shape = Shape(given.chroots)
     async with await KubeClient.from_environment(kubeconfig=given.kubeconfig) as kube:
-        credentials = await kube.credentials()
         connector = aiohttp.TCPConnector(ssl=kube.ssl_context, limit=100)
-        headers = {"Authorization": f"Bearer {credentials.token}"}
+        headers = {"Authorization": f"Bearer {await kube.access.token()}"}
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(
-            credentials.server, connector=connector, headers=headers, timeout=timeout, read_bufsize=2**20
+            kube.access.server, connector=connector, headers=headers, timeout=timeout, read_bufsize=2**20
         ) as http:
             maker = JobMaker(shape, given.namespace, given.backend_url)
             await Minimal(http, given.namespace, shape, maker).run()

@@ -16,8 +16,12 @@ class Sizes:
     """A burst has so many builds, or as many as make so many Jobs."""
     scale: tuple[int, ...]
     """Single-Job builds that go through one process, one number after the other."""
+    sustained: float
+    """Seconds for which as many single-Job builds go through one process as can."""
     window: int
     """Unfinished builds at any time while those go through."""
+    default_jobs: int
+    """Jobs with the controller manager's own settings: some 3.4 a second."""
     history: tuple[int, ...]
     """Finished CoprBuilds at a restart, growing."""
     running: int
@@ -44,12 +48,12 @@ class Sizes:
 
 
 QUICK = Sizes(
-    rounds=1, idle=10, burst_builds=60, burst_jobs=120, scale=(50, 150), window=100, history=(0, 100, 1000),
-    running=20, restarts=1, failovers=1, packages=(100, 1000), publications=3, together=100, api_builds=500,
-    api_seconds=2, api_creates=40, node=1,
+    rounds=1, idle=10, burst_builds=60, burst_jobs=120, scale=(50, 150), sustained=15, window=100, default_jobs=40,
+    history=(0, 100, 1000), running=20, restarts=1, failovers=1, packages=(100, 1000), publications=3, together=100,
+    api_builds=500, api_seconds=2, api_creates=40, node=1,
 )  # fmt: skip
 FULL = Sizes(
-    rounds=3, idle=20, burst_builds=500, burst_jobs=1000, scale=(100, 1000, 10_000), window=500,
-    history=(0, 100, 1000, 10_000), running=100, restarts=3, failovers=2, packages=(100, 1000, 10_000),
+    rounds=3, idle=20, burst_builds=150, burst_jobs=300, scale=(100, 1000), sustained=300, window=300, default_jobs=120,
+    history=(0, 100, 1000, 10_000, 50_000), running=100, restarts=2, failovers=2, packages=(100, 1000, 10_000),
     publications=5, together=100, api_builds=10_000, api_seconds=5, api_creates=200, node=3,
 )  # fmt: skip

@@ -7,10 +7,11 @@ URL when ready, and ends when its standard input does.
 import argparse
 import asyncio
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from copr_operator.kube.client import KubeClient
-from tests.support.fake_kubelet import Behaviour, FakeKubelet, Status, ended, source_summary, succeed
+from tests.support.fake_kubelet import Behaviour, FakeKubelet, Status, ended, running, source_summary, succeed
 from tests.support.world import FakeBackend
 
 
@@ -19,7 +20,26 @@ def only_the_source(pod: dict[str, Any]) -> Status:
     return ended(pod, 0, source_summary(exclusive_arch=("aarch64",)))
 
 
-BEHAVIOURS: dict[str, Behaviour] = {"succeed": succeed, "only-the-source": only_the_source}
+def run_a_while(pod: dict[str, Any]) -> Status | None:
+    """The pod is seen to run for RUN_SECONDS at least, and succeeds then."""
+    status = pod.get("status") or {}
+    if status.get("phase") != "Running":
+        return running(pod)
+    since = datetime.fromisoformat(status["startTime"])
+    return succeed(pod) if datetime.now(UTC) - since >= timedelta(seconds=RUN_SECONDS) else None
+
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    "succeed": succeed, "only-the-source": only_the_source, "run-a-while": run_a_while
+}  # fmt: skip
+RUN_SECONDS, LOOK_EVERY = 3, 0.5
+
+
+async def look_again(kubelet: FakeKubelet) -> None:
+    """Nothing happens in a pod that runs: somebody has to look whether its time is over."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        await kubelet.look_again()
 
 
 async def main() -> None:
@@ -35,7 +55,10 @@ async def main() -> None:
         FakeKubelet(kube, given.namespace, behaviour).serve() as kubelet,
     ):
         print(backend.url, flush=True)
+        looking = asyncio.create_task(look_again(kubelet)) if behaviour is run_a_while else None
         await asyncio.to_thread(sys.stdin.read)
+        if looking is not None:
+            looking.cancel()
         if kubelet.errors:
             sys.exit(f"the fake kubelet failed {len(kubelet.errors)} times: {kubelet.errors[0]}")
 

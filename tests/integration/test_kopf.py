@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 import kopf
 import pytest
 from kopf.testing import KopfRunner
-from kubernetes.aio.client.configuration import Configuration
 
+from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.store import Key, Store
-from copr_operator.controller.transport import Feeder, operator_settings, registry
+from copr_operator.controller.transport import operator_settings, registry
+from copr_operator.kube.access import Access
 from copr_operator.kube.client import KubeClient
 from tests.support.api_proxy import ApiProxy
 from tests.support.world import WAIT, World, eventually
@@ -46,7 +47,7 @@ async def test_kopf_runs_our_handlers_until_it_is_stopped(here: World) -> None:
     woken: list[Key] = []
     store = Store(woken.append, here.namespace)
     # Through the proxy, as all controllers under test: KopfRunner closes its loop before TLS has said goodbye.
-    async with ApiProxy(here.kube).serve() as proxy, KubeClient(Configuration(host=proxy.url)) as kube:
+    async with ApiProxy(here.kube).serve() as proxy, KubeClient(Access(proxy.url)) as kube:
         runner = KopfRunner(
             ["run", "--standalone", f"--namespace={here.namespace}", "--log-format=plain"],
             registry=registry(Feeder(store), kube),

@@ -44,7 +44,7 @@ async def test_a_cluster_that_ignores_host_users_runs_nothing_of_a_build(here: W
     await prepare(here)
     here.kubelet.behaviour = untouched
     async with here.controller() as controller:
-        controller.proxy.rewrite = lambda body: body.replace(b'"hostUsers": false', b'"hostPID": false')
+        controller.proxy.rewrite = lambda body: body.replace(b'"hostUsers":false', b'"hostPID":false')
         await here.create_build()
         build = await here.until_state("failed")
         failure = build["status"]["failure"]

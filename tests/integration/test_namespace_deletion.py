@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubernetes.aio.client.configuration import Configuration
 
 from copr_operator.kube import paths
+from copr_operator.kube.access import Access
 from copr_operator.kube.client import ApiError, KubeClient
 from tests.support import chart
 from tests.support.fake_kubelet import Status, plan_of, running, succeed
@@ -47,10 +47,12 @@ async def installed(here: World, watched: list[str]) -> AsyncIterator[tuple[str,
         (account,) = (obj["metadata"]["name"] for obj in objects if obj["kind"] == "ServiceAccount")
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         answer = await here.kube.create(f"{paths.core('serviceaccounts', namespace, account)}/token", request)
-        admin = await here.kube.credentials()
-        configuration = Configuration(host=admin.server, api_key={"BearerToken": f"Bearer {answer['status']['token']}"})
-        configuration.ssl_ca_cert = admin.ca_file
-        async with KubeClient(configuration) as client:
+
+        async def token() -> str:
+            return str(answer["status"]["token"])
+
+        admin = here.kube.access
+        async with KubeClient(Access(admin.server, ca=admin.ca, token=token)) as client:
             yield namespace, client
     finally:
         for obj in objects:

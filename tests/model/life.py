@@ -13,13 +13,13 @@ from typing import Any, Literal
 from copr_operator.controller.backend import BackendError
 from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor, StaleError
+from copr_operator.controller.feeder import ACTIVE_SELECTOR, OURS_SELECTOR, Feeder
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.queue import KeyedQueue
 from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
-from copr_operator.controller.transport import ACTIVE_SELECTOR, OURS_SELECTOR, Feeder
 from copr_operator.kube.client import ApiError, KubeClient, Params
 from tests.model.apiserver import ApiServer, Obj, selected
 from tests.model.backend import ModelBackend, ModelBackendClient

@@ -62,7 +62,7 @@ MUTANTS = (
     ),
     Mutant(
         "a resync drops nothing",
-        Edit(sync.Synchronizer._drop_ghosts, "map(table.find, held)", "map(table.find, ())"),
+        Edit(sync.Synchronizer._list, "map(source.table.find, gone)", "map(source.table.find, ())"),
         "is starting for ever: Queued",
         scenes.a_job_is_lost_and_nobody_says_so,
     ),
@@ -74,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "ended builds are not watched",
-        Edit(sync.Synchronizer._watch_ended, "if changed or", "if False and"),
+        Edit(sync.Synchronizer._ended_event, 'kind == "MODIFIED" or', "False or"),
         "a change is unseen",
     ),
     # what is written, and when
@@ -86,7 +86,7 @@ MUTANTS = (
     ),
     Mutant(
         "a status is written without a change",
-        Edit(Reconciler._write, "or dump(status) == dump(build.status)", ""),
+        Edit(Reconciler._pause, "or status == build.status or dump(status) == dump(build.status)", ""),
         "an empty write of the status",
     ),
     Mutant(

@@ -71,10 +71,9 @@ class ApiProxy:
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator["ApiProxy"]:
-        credentials = await self.upstream.credentials()
-        self._server = credentials.server
+        self._server = self.upstream.access.server
         # Large answers would come compressed, and streams are read line by line here.
-        self._headers = {"Authorization": f"Bearer {credentials.token}", "Accept-Encoding": "identity"}
+        self._headers = {"Authorization": f"Bearer {await self.upstream.access.token()}", "Accept-Encoding": "identity"}
         connector = aiohttp.TCPConnector(ssl=self.upstream.ssl_context, limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from kubernetes.aio.client.configuration import Configuration
 
 from copr_operator.controller.lease import LEASE_NAME
 from copr_operator.controller.main import Controller
@@ -20,6 +19,7 @@ from copr_operator.controller.settings import ControllerSettings
 from copr_operator.core import names
 from copr_operator.core.config import Deadlines, OperatorConfig
 from copr_operator.kube import paths
+from copr_operator.kube.access import Access
 from copr_operator.kube.client import ApiError, KubeClient
 from tests.support import loopback
 from tests.support.api_proxy import ApiProxy
@@ -205,7 +205,7 @@ class RunningController:
         self._loop = asyncio.get_running_loop()
         self._stop, ready = asyncio.Event(), asyncio.Event()
         announce = asyncio.create_task(self._announce(ready))
-        async with KubeClient(Configuration(host=self.proxy.url), recorder=self.metrics.record_request) as kube:
+        async with KubeClient(Access(self.proxy.url), recorder=self.metrics.record_request) as kube:
             self.controller = Controller(self._settings, kube, self.metrics, lease_name=self._lease_name)
             self.told_to_stop = await self.controller.run(self._stop, ready)
         announce.cancel()

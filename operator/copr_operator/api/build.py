@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from copr_operator.api.common import (
     ATOMIC,
     SET,
+    WRITTEN_AS_ONE,
     ApiModel,
     ChrootName,
     ChrootPattern,
@@ -193,6 +194,8 @@ class ChrootStatus(ApiModel):
 
 class BuildStatus(ApiModel):
     """All state of the build. Result URLs follow from repoURL, id and package, so they are not stored."""
+
+    model_config = ConfigDict(json_schema_extra=WRITTEN_AS_ONE)
 
     id: Annotated[int, Field(ge=1)] | None = Field(None, description="Number of the build; grows, is never reused.")
     state: Phase | None = Field(None, description="Overall state, as in Copr's API.")

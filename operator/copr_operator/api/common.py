@@ -27,6 +27,8 @@ def list_map(*keys: str) -> dict[str, Any]:
 
 SET = {"x-kubernetes-list-type": "set"}
 ATOMIC = {"x-kubernetes-list-type": "atomic"}
+WRITTEN_AS_ONE: dict[str, Any] = {"x-kubernetes-map-type": "atomic"}
+"""Of a status: it has one writer, so that `managedFields`, which would be as large again, need not name its fields."""
 KEY_MESSAGE = "x-copr-key-message"
 
 

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from copr_operator.api.build import MAX_CHROOTS, MAX_TIMEOUT
 from copr_operator.api.common import (
     ATOMIC,
+    WRITTEN_AS_ONE,
     ApiModel,
     BuildOption,
     ChrootName,
@@ -88,6 +89,8 @@ class ProjectChrootStatus(ApiModel):
 
 class ProjectStatus(ApiModel):
     """What of the project is there."""
+
+    model_config = ConfigDict(json_schema_extra=WRITTEN_AS_ONE)
 
     observed_generation: Annotated[int, Field(ge=0)] = Field(
         0, description="metadata.generation this status was made from."

@@ -38,9 +38,10 @@ class EventPoster:
                     log.debug("an Event was lost: %s", error)
 
     def build_changed(self, before: BuildView, after: BuildView) -> None:
-        """Has an Event posted soon when the build's state is another one now, or when its deletion waits."""
+        """Has an Event posted soon when the build's state is another one now, or when its deletion waits. That a new
+        build is pending is no news."""
         state = after.status.state
-        if state is not None and state != before.status.state:
+        if state is not None and state != (before.status.state or "pending"):
             verdict = _condition(after.status.conditions, "Succeeded")
             text = f"build {after.status.id} is {state}: {verdict.reason} {verdict.message}".strip() if verdict else ""
             self._post("CoprBuild", after, f"Build{state.capitalize()}", text, warning=state == "failed")

@@ -6,6 +6,7 @@ machines need not agree. Losing the Lease ends the process: a successor must nev
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +42,8 @@ class Lease:
         self._retry_every = retry_every
         self._seen: tuple[str, str] | None = None
         self._seen_at = 0.0
+        self._version = ""
+        """resourceVersion of the record as we have last written it."""
         self.renewed_at = 0.0
         """Loop time of the last successful renewal."""
 
@@ -69,7 +72,7 @@ class Lease:
             pause = self._renew_every
             try:
                 async with asyncio.timeout_at(self.renewed_at + self._duration - self._renew_every):
-                    if not await self._try_acquire():
+                    if not await self._renew():
                         log.error("another controller holds the Lease")
                         return
             except ApiError as error:
@@ -104,8 +107,7 @@ class Lease:
                 "metadata": {"name": self._name},
                 "spec": {**self._record(), "acquireTime": _micro_time(), "leaseTransitions": 0},
             }
-            await self._kube.create(self._collection, manifest)
-            self.renewed_at = now
+            self._written(await self._kube.create(self._collection, manifest), now)
             return True
         spec = found.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
@@ -115,9 +117,25 @@ class Lease:
                 return False
             change |= {"acquireTime": _micro_time(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
         version = found["metadata"]["resourceVersion"]
-        await self._kube.patch(self._path, {"metadata": {"resourceVersion": version}, "spec": change})
-        self.renewed_at = now
+        change = {"metadata": {"resourceVersion": version}, "spec": change}
+        self._written(await self._kube.patch(self._path, change), now)
         return True
+
+    async def _renew(self) -> bool:
+        """One request, as long as nobody else has written: a slow API server has time for it when not for two."""
+        now = asyncio.get_running_loop().time()
+        change = {"metadata": {"resourceVersion": self._version}, "spec": self._record()}
+        try:
+            self._written(await self._kube.patch(self._path, change), now)
+        except ApiError as error:
+            if not (error.conflict or error.not_found):
+                raise
+            return await self._try_acquire()
+        return True
+
+    def _written(self, record: Mapping[str, Any], asked: float) -> None:
+        """`asked`: when, in loop time; the Lease lasts from then on."""
+        self._version, self.renewed_at = record["metadata"]["resourceVersion"], asked
 
     def _expired(self, spec: dict[str, Any], now: float) -> bool:
         seen = (spec.get("holderIdentity") or "", spec.get("renewTime") or "")

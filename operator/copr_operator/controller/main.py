@@ -1,18 +1,20 @@
 """The controller process: takes the Lease, fills the store, then lets kopf watch and the workers work."""
 
 import asyncio
+import contextlib
+import gc
+import importlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, cast, get_args
-
-import kopf
+from typing import Any, get_args
 
 from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.controller.backend import BackendClient, BackendError
 from copr_operator.controller.events import POSTERS, EventPoster
 from copr_operator.controller.executor import Executor, StaleError
+from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.health import serve_health
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.lease import LEASE_NAME, Lease
@@ -22,7 +24,6 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
-from copr_operator.controller.transport import Feeder, operator_settings, registry
 from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,10 @@ log = logging.getLogger(__name__)
 ACTIVE = sorted(set(get_args(Phase)) - TERMINAL)
 HEARTBEAT_LIMIT = 75.0
 """Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
+KOPF_WAITS = 1.0
+"""Seconds at most: an import in a thread leaves little of the interpreter to the others."""
 FIRST_RESYNC = 5.0
-"""Seconds after the start: what went away between the first LIST and the start of the watches, no event shows."""
+"""Seconds after kopf's start: what of its kinds went away between the first LIST and kopf's, no event shows."""
 
 
 class Controller:
@@ -72,6 +75,7 @@ class Controller:
             duration=settings.lease_duration, renew_every=settings.lease_renew, name=lease_name,
         )  # fmt: skip
         self._watching = False
+        self._kopf_started = asyncio.Event()
         self._measure()
 
     def _measure(self) -> None:
@@ -126,6 +130,7 @@ class Controller:
         self._watching = True
         return {
             asyncio.create_task(self._resync_loop(), name="the resync"),
+            asyncio.create_task(self.sync.watch_work(), name="the watch of Jobs and Pods"),
             asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
             asyncio.create_task(self._operate(kopf_stop), name="kopf"),
             *(asyncio.create_task(self.events.run(), name=f"poster {n}") for n in range(POSTERS)),
@@ -146,41 +151,41 @@ class Controller:
     async def _operate(self, stop: asyncio.Event) -> None:
         """kopf takes SIGTERM and SIGINT when it starts. It must not keep them: it would end alone, slowly, and leave
         the Lease behind, so that the next controller had to wait until that runs out."""
-        started = asyncio.Event()
-        listening = asyncio.create_task(self._listen_again(started))
+        listening = asyncio.create_task(self._listen_again())
         try:
-            await self._kopf(stop, started)
+            # It takes longest to import and is needed last: builds that are there already get their Jobs before.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KOPF_WAITS):
+                    while not self.queue.idle:
+                        await asyncio.sleep(0.02)
+            await asyncio.to_thread(importlib.import_module, "copr_operator.controller.transport")
+            from copr_operator.controller.transport import operate
+
+            gc.freeze()  # what was imported stays: the collector need not look at it again and again
+            await operate(
+                self.feeder, self.kube, self.settings.watched, self.settings.identity, stop, self._kopf_started
+            )  # fmt: skip
         finally:
             listening.cancel()
 
-    async def _listen_again(self, started: asyncio.Event) -> None:
-        await started.wait()
+    async def _listen_again(self) -> None:
+        await self._kopf_started.wait()
         self._listen()
 
-    async def _kopf(self, stop: asyncio.Event, started: asyncio.Event) -> None:
-        namespaces = self.settings.watched
-        await kopf.operator(
-            registry=registry(self.feeder, self.kube),
-            settings=operator_settings(),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            standalone=True,
-            # Else kopf asks for the user's name, and a pod's user may have none. Its type is private to kopf.
-            identity=cast(Any, self.settings.identity),
-            stop_flag=stop,
-            ready_flag=started,
-        )
-
     async def _resync_loop(self) -> None:
-        pause = min(FIRST_RESYNC, self.settings.resync_seconds)
+        await self._kopf_started.wait()
+        await asyncio.sleep(min(FIRST_RESYNC, self.settings.resync_seconds))
+        await self._tried(self.sync.resync)  # without the ended builds: their watch began with a LIST of its own
         while True:
-            await asyncio.sleep(pause)
-            pause = self.settings.resync_seconds
-            try:
-                await self.sync.resync()
-                await self.sync.find_deleted()
-            except ApiError as error:
-                log.warning("the resync failed and will come again: %s", error)
+            await asyncio.sleep(self.settings.resync_seconds)
+            await self._tried(self.sync.resync)
+            await self._tried(self.sync.find_deleted)
+
+    async def _tried(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except ApiError as error:
+            log.warning("the resync failed and will come again: %s", error)
 
     async def _work(self) -> None:
         while True:

@@ -68,6 +68,11 @@ class KeyedQueue(Generic[K]):
         return len(self._dirty)
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is worked on and nothing is due."""
+        return not self._dirty and not self._running
+
+    @property
     def oldest(self) -> float:
         """Seconds the longest-waiting key has waited."""
         if not self._added:
@@ -126,8 +131,9 @@ class KeyedQueue(Generic[K]):
             self._make_ready(key)
 
     def succeeded(self, key: K) -> None:
-        """Forget the key's failures."""
+        """Forget the key's failures and its delay: who has just looked knows best when to look again."""
         self._failures.pop(key, None)
+        self._delayed.pop(key, None)
 
     def failed(self, key: K, at_least: float = 0.0) -> float:
         """Work on the key again after a delay that doubles with each failure, with jitter; returns the delay."""

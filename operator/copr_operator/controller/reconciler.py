@@ -76,8 +76,10 @@ class Reconciler:
     # -- builds ----------------------------------------------------------------------------------------------------
 
     async def _build(self, key: Key) -> Requeue:
+        written: BuildView | None = None
+        """Its end is not asked for again: who has just written it knows it."""
         for _ in range(ROUNDS):
-            build = await self._find_build(key)
+            build = self._store.builds.get(key.namespace, key.name) or written or await self._find_build(key)
             if build is None:
                 return None
             current_id.set(build.status.id)
@@ -88,13 +90,17 @@ class Reconciler:
                 if decision.forget:
                     self._forget(build)
                     return None
+                written = None
                 continue
+            pause = self._pause(build, decision)
+            if pause is None:
+                return None if decision.forget else self._until(decision)
+            if pause > 0:
+                return min(pause, self._until(decision) or pause)
             written = await self._write(build, decision)
-            if isinstance(written, float):
-                return written
-            if decision.forget:
+            if decision.forget or written is None:
                 return None
-            if written is False or decision.urgency is not Urgency.NOW:
+            if decision.urgency is not Urgency.NOW:
                 return self._until(decision)
         return 0.0
 
@@ -144,21 +150,24 @@ class Reconciler:
     async def _lookup(self, namespace: str, name: str) -> BuildView | None:
         return await self._find_build(Key("build", namespace, name))
 
-    async def _write(self, build: BuildView, decision: Plan) -> bool | float:
-        """Writes the status if it changed and is due: whether it did, or in how many seconds it is due."""
+    def _pause(self, build: BuildView, decision: Plan) -> float | None:
+        """Seconds until the status may be written, by its urgency; None when it says nothing new."""
         status = decision.status
-        if status is None or dump(status) == dump(build.status):
-            return False
+        if status is None or status == build.status or dump(status) == dump(build.status):
+            return None
+        due = self._written.get(build.uid, float("-inf")) + PAUSES[decision.urgency]
+        return max(0.0, due - asyncio.get_running_loop().time())
+
+    async def _write(self, build: BuildView, decision: Plan) -> BuildView | None:
+        """Writes the status; the build as it is then, None when it is gone."""
+        assert decision.status is not None  # noqa: S101
         loop = asyncio.get_running_loop()
-        pause = self._written.get(build.uid, float("-inf")) + PAUSES[decision.urgency] - loop.time()
-        if pause > 0:
-            return min(pause, self._until(decision) or pause)
         try:
-            written = await self._executor.write_build_status(build, status)
+            written = await self._executor.write_build_status(build, decision.status)
         finally:
             self._written[build.uid] = loop.time()  # a write whose answer was lost is a write too
         if written is None:
-            return True
+            return None
         self._ids.written(build.uid)
         self._store.assume_build(written)
         current_id.set(written.status.id)
@@ -167,7 +176,7 @@ class Reconciler:
             self._ended(written)
         elif build.status.id is None:
             self._wake_waiting(written)  # it may be what they say is missing
-        return True
+        return written
 
     def _ended(self, build: BuildView) -> None:
         log.info("build ended: %s", build.status.state)

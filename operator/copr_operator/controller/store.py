@@ -5,6 +5,7 @@ must not), and a full LIST that drops what the watch missed. An event that is ol
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -141,6 +142,7 @@ class Store:
                 self._wake(key)
             if held is not None:
                 self.wake_packages(held)
+            self._retire_jobs_of(meta["namespace"], meta["uid"])
             return
         if self.builds.put(view):
             self._wake(key)
@@ -200,15 +202,44 @@ class Store:
         held = self.jobs.get(view.namespace, view.name)
         if not _apply(self.jobs, kind, view):
             return
+        if view.state != "active" and self.builds.has_left(view.owner[1]):
+            self._retire(view)
+        if kind != "DELETED" and _same(held, view):
+            return
         # The end of one whose name another has taken was not seen, and never will be.
         for owner in {job.owner[0] for job in (held, view) if job is not None and job.owner[0]}:
             self._wake(Key("build", view.namespace, owner))
 
     def pod_event(self, kind: str | None, view: PodView) -> None:
-        changed = _apply(self.pods, kind, view)
+        held = self.pods.find(view.uid)
+        if not _apply(self.pods, kind, view):
+            return
+        if self.jobs.has_left(view.job_uid):
+            self.pods.drop(view.uid, view.resource_version)
+            return
+        changed = kind == "DELETED" or not _same(held, view)
         job = self.jobs.find(view.job_uid)
         if changed and job is not None and job.namespace == view.namespace and job.owner[0]:
             self._wake(Key("build", job.namespace, job.owner[0]))
+
+    # -- what nobody needs any more ----------------------------------------------------------------------------------
+
+    def retire(self, jobs: Iterable[str]) -> None:
+        """Of these Jobs, by uid, those that have ended and whose build has: to be called when all builds are known."""
+        for job in filter(None, map(self.jobs.find, jobs)):
+            if job.state != "active" and self.builds.find(job.owner[1]) is None:
+                self._retire(job)
+
+    def _retire_jobs_of(self, namespace: str, build_uid: str) -> None:
+        """An ended build's Jobs stay in the cluster for an hour. Those that still run are to be stopped: they stay."""
+        for job in list(self.jobs.indexed((namespace, build_uid))):
+            if job.state != "active":
+                self._retire(job)
+
+    def _retire(self, job: JobView) -> None:
+        self.jobs.drop(job.uid, job.resource_version)
+        for pod in list(self.pods.indexed((job.namespace, job.uid))):
+            self.pods.drop(pod.uid, pod.resource_version)
 
     # -- the controller's own writes ---------------------------------------------------------------------------------
 
@@ -220,6 +251,7 @@ class Store:
         """A build we have just written. One that has ended is dropped: history costs nothing."""
         if view.status.state in TERMINAL and not view.deleting:
             self.builds.drop(view.uid, view.resource_version)
+            self._retire_jobs_of(view.namespace, view.uid)
             return
         held = self.builds.find(view.uid)
         if self.builds.put(view):
@@ -237,6 +269,11 @@ def _apply(table: Table[V], kind: str | None, view: V) -> bool:
     if kind == "DELETED":
         return table.drop(view.uid, view.resource_version) is not None
     return table.put(view)
+
+
+def _same(held: JobView | PodView | None, view: JobView | PodView) -> bool:
+    """Whether a new version says nothing new: most are of fields that no plan reads."""
+    return held is not None and replace(view, resource_version=held.resource_version) == held
 
 
 def _holds(project: ProjectView) -> bool:

@@ -1,49 +1,48 @@
-"""What watches alone can't give: a full picture before work starts, its repair now and then, and the ended builds.
+"""A full picture before work starts, its repair now and then, and the watches that kopf has no part in.
 
-Ended builds are not watched; a second watch that sends metadata only and keeps nothing tells when one of them is
-deleted or changed.
+Jobs and Pods are most of all events: they are watched by Reflectors, which go on from the first LIST. Ended builds are
+not watched; a stream that sends metadata only and keeps nothing tells when one of them is deleted or changed.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from copr_operator.controller.feeder import ACTIVE_SELECTOR, OURS_SELECTOR, Apply, Feeder
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.table import Table
-from copr_operator.controller.transport import ACTIVE_SELECTOR, OURS_SELECTOR, Feeder
 from copr_operator.core.observed import BuildView
 from copr_operator.kube import paths
-from copr_operator.kube.client import METADATA_ONLY, METADATA_ONLY_LIST, ApiError, KubeClient
+from copr_operator.kube.client import METADATA_ONLY, METADATA_ONLY_LIST, ApiError, KubeClient, Params
+from copr_operator.kube.reflector import Reflector
 
 log = logging.getLogger(__name__)
 
 ENDED_SELECTOR = ",".join(f"status.state!={state}" for state in ("", "importing", "pending", "starting", "running"))
-WATCH_PAUSE = 1.0
 ENDED_PAGE, ENDED_PAUSE = 100, 0.05
 """Builds in a page of the list of ended ones, and seconds between two: years of them must neither fill the memory nor
 hold up what has just begun."""
 
 
-@dataclass
-class _Listed:
-    """What a LIST has shown of one kind."""
+@dataclass(frozen=True)
+class _Source:
+    """One LIST: where it is read, and what becomes of its objects and of those that are not in it any more."""
 
-    uids: set[str] = field(default_factory=set)
-    version: str = ""
-    """The oldest resourceVersion of its pages."""
-
-    def misses(self, view: Any) -> bool:
-        """Whether the object is gone. A LIST from before its last change knows nothing of it: we may have just made
-        it, and an API server's cache may be behind (F3 in docs/reliability.md)."""
-        version = view.resource_version
-        behind = version.isdigit() and self.version.isdigit() and int(version) > int(self.version)
-        return view.uid not in self.uids and not behind
+    path: str
+    params: Params
+    table: Table[Any]
+    namespace: str | None
+    """None: all of them."""
+    apply: Apply
+    drop: Callable[[Any], None]
+    """Called with the view of an object that is gone."""
 
 
 class Synchronizer:
-    """Lists everything, and watches the metadata of ended builds."""
+    """Lists everything; watches Jobs, Pods, and the metadata of ended builds."""
 
     def __init__(
         self,
@@ -57,31 +56,66 @@ class Synchronizer:
     ) -> None:
         self._kube = kube
         self._store = store
-        self._feeder = feeder
         self._wake = wake
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self._installation = installation
         self._on_ghosts = on_ghosts
+        self._versions: dict[str, str] = {}
+        """By path: version of the first LIST of what is watched from there on."""
         self.last_resync = 0.0
+        ours, active = {"labelSelector": OURS_SELECTOR}, {"fieldSelector": ACTIVE_SELECTOR}
+        self._definitions = [
+            _Source(
+                paths.copr("coprchroots", installation), {}, store.chroot_objects, installation, feeder.chroot,
+                partial(store.chroot_event, "DELETED"),
+            ),
+            *(
+                _Source(
+                    paths.copr("coprprojects", place), {}, store.projects, place, feeder.project,
+                    partial(store.project_event, "DELETED"),
+                )
+                for place in self._namespaces
+            ),
+            *(
+                _Source(
+                    paths.copr("coprpackages", place), {}, store.packages, place, feeder.package,
+                    partial(store.package_event, "DELETED"),
+                )
+                for place in self._namespaces
+            ),
+        ]  # fmt: skip
+        self._work = [
+            *(
+                _Source(paths.jobs(place), ours, store.jobs, place, feeder.job, partial(store.job_event, "DELETED"))
+                for place in self._namespaces
+            ),
+            *(
+                _Source(
+                    paths.core("pods", place), ours, store.pods, place, feeder.pod, partial(store.pod_event, "DELETED")
+                )
+                for place in self._namespaces
+            ),
+        ]
+        self._builds = [
+            _Source(paths.copr("coprbuilds", place), active, store.builds, place, feeder.build, self._drop_build)
+            for place in self._namespaces
+        ]
 
     async def resync(self) -> None:
         """One full LIST of what is watched: brings what the watch missed, drops what is gone, wakes all that is live.
 
         Jobs and Pods come before builds, so that no build is planned without the Jobs it has already.
         """
-        store, feeder = self._store, self._feeder
-        tables = (store.pods, store.jobs, store.builds, store.projects, store.packages, store.chroot_objects)
-        held = set().union(*(table.uids() for table in tables))
-        here = (self._installation,)
-        chroots = await self._list("coprchroots", store.chroot_objects, feeder.chroot, paths.copr, {}, here)
-        projects = await self._list("coprprojects", store.projects, feeder.project, paths.copr, {})
-        ours = {"labelSelector": OURS_SELECTOR}
-        jobs = await self._list("jobs", store.jobs, feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
-        pods = await self._list("pods", store.pods, feeder.pod, paths.core, ours)
-        active = {"fieldSelector": ACTIVE_SELECTOR}
-        builds = await self._list("coprbuilds", store.builds, feeder.build, paths.copr, active)
-        packages = await self._list("coprpackages", store.packages, feeder.package, paths.copr, {})
-        self._drop_ghosts(held, pods, jobs, builds, projects, packages, chroots)
+        store = self._store
+        for source in self._definitions:
+            await self._list(source)
+        listed: set[str] = set()
+        for source in self._work:
+            version = await self._list(source, listed)
+            self._versions.setdefault(source.path, version)
+        for source in self._builds:
+            await self._list(source)
+        store.retire(listed)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
         for package in store.packages.values():
@@ -93,56 +127,50 @@ class Synchronizer:
                 self._wake(Key("build", job.namespace, job.owner[0]))  # a Job whose build has ended must not run on
         self.last_resync = asyncio.get_running_loop().time()
 
-    async def _list(
-        self,
-        plural: str,
-        table: Table[Any],
-        apply: Callable[[str | None, dict[str, Any]], None],
-        path: Callable[[str, str | None], str],
-        params: dict[str, str],
-        namespaces: tuple[str | None, ...] | None = None,
-    ) -> _Listed:
-        """What there is. Of a namespace that can't be read (its Role went with it, or is not there yet) it is what was
-        held: it must not keep the others from being looked after."""
-        listed = _Listed()
-        for namespace in namespaces or self._namespaces:
-            try:
-                async for items, version in self._kube.list_pages(path(plural, namespace), params):
-                    listed.version = listed.version or version
-                    for item in items:
-                        listed.uids.add(item["metadata"]["uid"])
-                        apply(None, item)
-            except ApiError as error:
-                if error.status != 403 or namespace in (None, self._installation):
-                    raise
-                log.error("%s of namespace %s can't be read: %s", plural, namespace, error.message)
-                listed.uids |= {view.uid for view in table.values() if view.namespace == namespace}
-        return listed
+    async def _list(self, source: _Source, listed: set[str] | None = None) -> str:
+        """Returns the LIST's version; uids go to `listed`. What was made while it was read is not taken for gone.
 
-    def _drop_ghosts(self, held: set[str], *listed: _Listed) -> None:
-        """`held`: uids that were held before the LISTs. What was made meanwhile is not among them."""
-        store, count = self._store, 0
-        tables: tuple[tuple[Table[Any], Callable[[Any], None]], ...] = (
-            (store.pods, lambda pod: store.pod_event("DELETED", pod)),
-            (store.jobs, lambda job: store.job_event("DELETED", job)),
-            (store.builds, self._drop_build),
-            (store.projects, lambda project: store.project_event("DELETED", project)),
-            (store.packages, lambda package: store.package_event("DELETED", package)),
-            (store.chroot_objects, lambda chroot: store.chroot_event("DELETED", chroot)),
-        )
-        for (table, drop), shown in zip(tables, listed, strict=True):
-            for view in filter(None, map(table.find, held)):
-                if shown.misses(view):
-                    count += 1
-                    drop(view)
-        if count:
-            log.info("the resync found %d objects whose end the watch had not shown", count)
-            self._on_ghosts(count)
+        Of a namespace that can't be read (its Role went with it, or is not there yet) all stays as it was: it must not
+        keep the others from being looked after.
+        """
+        gone, version = source.table.uids(source.namespace), ""
+        try:
+            async for items, version in self._kube.list_pages(source.path, source.params):  # noqa: B007
+                for item in items:
+                    gone.discard(item["metadata"]["uid"])
+                    if listed is not None:
+                        listed.add(item["metadata"]["uid"])
+                    source.apply(None, item)
+        except ApiError as error:
+            if not error.forbidden or source.namespace in (None, self._installation):
+                raise
+            kind = source.path.rpartition("/")[2]
+            log.error("%s of namespace %s can't be read: %s", kind, source.namespace, error.message)
+            if listed is not None:
+                listed |= source.table.uids(source.namespace)
+            return ""
+        held = [view for view in map(source.table.find, gone) if view is not None]
+        ghosts = [view for view in held if not _is_newer(view.resource_version, version)]
+        for view in ghosts:
+            source.drop(view)
+        if ghosts:
+            log.info("%s: %d objects whose end the watch had not shown", source.path, len(ghosts))
+            self._on_ghosts(len(ghosts))
+        return version
 
     def _drop_build(self, build: BuildView) -> None:
         if self._store.builds.drop(build.uid, build.resource_version) is not None:
             self._wake(Key("build", build.namespace, build.name))
             self._store.wake_packages(build)
+
+    async def watch_work(self) -> None:
+        """Keeps Jobs and Pods as the API server has them, from the first resync on. Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for source in self._work:
+                reflector = Reflector(
+                    self._kube, source.path, source.params, partial(self._list, source), source.apply
+                )  # fmt: skip
+                group.create_task(reflector.run(self._versions.get(source.path, "")))
 
     # -- ended builds ------------------------------------------------------------------------------------------------
 
@@ -158,28 +186,18 @@ class Synchronizer:
         """Wakes ended builds that are deleted or changed. Runs until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             for namespace in self._namespaces:
-                group.create_task(self._watch_ended(paths.copr("coprbuilds", namespace)))
+                path = paths.copr("coprbuilds", namespace)
+                reflector = Reflector(
+                    self._kube, path, {"fieldSelector": ENDED_SELECTOR}, partial(self._list_ended, path),
+                    self._ended_event, accept=METADATA_ONLY,
+                )  # fmt: skip
+                group.create_task(reflector.run())
 
-    async def _watch_ended(self, path: str) -> None:
-        version = ""
-        while True:
-            try:
-                if not version:
-                    version = await self._list_ended(path)
-                params = {"fieldSelector": ENDED_SELECTOR, "resourceVersion": version}
-                async for event in self._kube.watch(path, params, accept=METADATA_ONLY):
-                    meta = event["object"]["metadata"]
-                    version = meta["resourceVersion"]
-                    # ADDED is a build that has just ended; only one that is being deleted needs more.
-                    changed = event["type"] == "MODIFIED"
-                    if changed or (event["type"] == "ADDED" and "deletionTimestamp" in meta):
-                        self._wake(Key("build", meta["namespace"], meta["name"]))
-            except ApiError as error:
-                if error.gone:
-                    version = ""
-                    continue
-                log.debug("the watch of ended builds broke: %s", error)
-            await asyncio.sleep(WATCH_PAUSE)
+    def _ended_event(self, kind: str, obj: dict[str, Any]) -> None:
+        """ADDED is a build that has just ended; only one that is being deleted needs more."""
+        meta = obj["metadata"]
+        if kind == "MODIFIED" or (kind == "ADDED" and "deletionTimestamp" in meta):
+            self._wake(Key("build", meta["namespace"], meta["name"]))
 
     async def _list_ended(self, path: str) -> str:
         """Wakes ended builds that are being deleted; returns the version from which a watch goes on."""
@@ -193,3 +211,9 @@ class Synchronizer:
                     self._wake(Key("build", meta["namespace"], meta["name"]))
             await asyncio.sleep(ENDED_PAUSE)
         return version
+
+
+def _is_newer(version: str, listed: str) -> bool:
+    """Whether an object was changed after a LIST, which then knows nothing of it: we may have just made it, and an API
+    server's cache may be behind (F3 in docs/reliability.md)."""
+    return version.isdigit() and listed.isdigit() and int(version) > int(listed)

@@ -51,6 +51,10 @@ class Table(Generic[V]):
     def find(self, uid: str) -> V | None:
         return self._by_uid.get(uid)
 
+    def has_left(self, uid: str) -> bool:
+        """Whether the object was here and is not any more; of those that left long ago nobody knows."""
+        return uid in self._left and uid not in self._by_uid
+
     def indexed(self, key: Hashable) -> Collection[V]:
         return self._indexed.get(key, {}).values()
 
@@ -90,5 +94,6 @@ class Table(Generic[V]):
             if not siblings:
                 del self._indexed[key]
 
-    def uids(self) -> set[str]:
-        return set(self._by_uid)
+    def uids(self, namespace: str | None = None) -> set[str]:
+        """Of one namespace, or of all of them."""
+        return {uid for uid, view in self._by_uid.items() if namespace in (None, view.namespace)}

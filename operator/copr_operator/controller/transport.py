@@ -1,97 +1,39 @@
-"""kopf as transport: `on.event` handlers that only feed the store. No kopf state, finalizers, annotations or timers.
-
-The selectors are applied by the API server: ended builds, and Jobs and Pods that are not ours, are never sent.
+"""kopf as transport of our own kinds: `on.event` handlers that only feed the store. No kopf state, finalizers,
+annotations or timers. Jobs and Pods, of which there are many more, are watched without it (sync.py).
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
 import kopf
 
+from copr_operator.controller.feeder import ACTIVE_SELECTOR, Apply, Feeder
 from copr_operator.controller.lease import LEASE_NAME
-from copr_operator.controller.store import Store, try_view
-from copr_operator.controller.table import Table, V
 from copr_operator.core import names
-from copr_operator.core.observed import build_view, chroot_view, job_view, package_view, pod_view, project_view
 from copr_operator.kube.client import KubeClient
 
-log = logging.getLogger(__name__)
 
-ACTIVE_SELECTOR = ",".join(f"status.state!={state}" for state in ("succeeded", "failed", "canceled", "skipped"))
-"""Builds that have not ended; a build without a state yet matches too."""
-OURS_SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY},{names.LABEL_BUILD_UID}"
-
-Apply = Callable[[str | None, Mapping[str, Any]], None]
-
-
-class Feeder:
-    """Turns raw objects into views and gives them to the store; used by the watches and by the resync.
-
-    `namespaces`: those with builds; none: all. The watches show the installation's own as well, for its chroots: what
-    else is there does not count, and the controller may have no right to touch it.
-    """
-
-    def __init__(self, store: Store, namespaces: Collection[str] = ()) -> None:
-        self._store = store
-        self._namespaces = frozenset(namespaces)
-        self.heartbeat = 0.0
-        """Loop time at which the watch last showed the Lease: proof that watching works."""
-
-    def _is_ours(self, obj: Mapping[str, Any]) -> bool:
-        return not self._namespaces or obj["metadata"]["namespace"] in self._namespaces
-
-    def build(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        if not self._is_ours(obj):
-            return
-        view = try_view(build_view, obj)
-        if isinstance(view, str):
-            log.error("CoprBuild %s/%s can't be read: %s", obj["metadata"]["namespace"], obj["metadata"]["name"], view)
-            self._store.build_event("DELETED", obj, None)
-        else:
-            self._store.build_event(kind, obj, view)
-
-    def project(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        if not self._is_ours(obj):
-            return
-        view = try_view(project_view, obj)
-        self._give(kind, obj, view, self._store.projects, self._store.project_event)
-
-    def package(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        view = try_view(package_view, obj)
-        self._give(kind, obj, view, self._store.packages, self._store.package_event)
-
-    def chroot(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        view = try_view(chroot_view, obj)
-        self._give(kind, obj, view, self._store.chroot_objects, self._store.chroot_event)
-
-    def _give(
-        self,
-        kind: str | None,
-        obj: Mapping[str, Any],
-        view: V | str,
-        table: Table[V],
-        event: Callable[[str | None, V], None],
-    ) -> None:
-        """An object that can't be read (any more) counts as none."""
-        if not isinstance(view, str):
-            event(kind, view)
-            return
-        meta = obj["metadata"]
-        log.error("%s %s/%s can't be read: %s", obj.get("kind", "object"), meta["namespace"], meta["name"], view)
-        held = table.find(meta["uid"])
-        if held is not None:
-            event("DELETED", held)
-
-    def job(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        self._store.job_event(kind, job_view(obj))
-
-    def pod(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        self._store.pod_event(kind, pod_view(obj))
-
-    def lease(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        self.heartbeat = asyncio.get_running_loop().time()
+async def operate(
+    feeder: Feeder,
+    kube: KubeClient,
+    namespaces: tuple[str, ...],
+    identity: str,
+    stop: asyncio.Event,
+    started: asyncio.Event,
+) -> None:
+    """Runs kopf in the current event loop until `stop`. No namespaces: all of them."""
+    await kopf.operator(
+        registry=registry(feeder, kube),
+        settings=operator_settings(),
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        standalone=True,
+        # Else kopf asks for the user's name, and a pod's user may have none. Its type is private to kopf.
+        identity=cast(Any, identity),
+        stop_flag=stop,
+        ready_flag=started,
+    )
 
 
 def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
@@ -109,8 +51,6 @@ def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
         (names.GROUP, names.VERSION, "coprprojects", feeder.project),
         (names.GROUP, names.VERSION, "coprpackages", feeder.package),
         (names.GROUP, names.VERSION, "coprbuilds", feeder.build),
-        ("batch", "v1", "jobs", feeder.job),
-        ("", "v1", "pods", feeder.pod),
         ("coordination.k8s.io", "v1", "leases", feeder.lease),
     )
     for group, version, plural, apply in kinds:
@@ -119,14 +59,15 @@ def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
     @kopf.on.login(id="same-as-ours", registry=handlers)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         """kopf talks to the same API server as the same user as the rest of the controller."""
-        mine = await kube.credentials()
+        mine = kube.access
         return kopf.ConnectionInfo(
             server=mine.server,
-            ca_path=mine.ca_file,
+            ca_data=mine.ca,
             insecure=not mine.verify,
-            token=mine.token,
-            certificate_path=mine.certificate_file,
-            private_key_path=mine.key_file,
+            token=await mine.token(),
+            certificate_data=mine.certificate,
+            private_key_data=mine.key,
+            proxy_url=mine.proxy,
         )
 
     return handlers
@@ -167,6 +108,4 @@ def operator_settings() -> kopf.OperatorSettings:
     selectors = settings.watching
     selectors.field_selectors[names.GROUP, names.VERSION, "coprbuilds"] = ACTIVE_SELECTOR
     selectors.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={LEASE_NAME}"
-    selectors.label_selectors["batch", "v1", "jobs"] = OURS_SELECTOR
-    selectors.label_selectors["", "v1", "pods"] = OURS_SELECTOR
     return settings

@@ -1,4 +1,4 @@
-"""A small asynchronous Kubernetes client over `kubernetes.aio`'s configuration and transport.
+"""A small asynchronous Kubernetes client over aiohttp.
 
 Objects are plain dicts: the generated model classes cost memory and CPU and would hide fields they don't know. What
 callers may rely on: every failed request is an ApiError; 404 and 409 have one meaning (see the helpers); a request
@@ -6,37 +6,22 @@ that got no answer is an ApiError with status 0, and may have been carried out.
 """
 
 import asyncio
-import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
+import orjson
+
+from copr_operator.kube.access import Access, find_access
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_ONLY_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """How the API server is reached, for other clients in the same process (kopf)."""
-
-    server: str
-    ca_file: str | None
-    verify: bool
-    token: str | None
-    certificate_file: str | None
-    key_file: str | None
 
 
 Params = Mapping[str, str]
@@ -83,14 +68,11 @@ class ApiError(Exception):
 class KubeClient:
     """One connection pool to one API server. Close it with `close()`, or use it with `async with`."""
 
-    def __init__(
-        self, configuration: Configuration, *, timeout: float = 30.0, recorder: Recorder | None = None
-    ) -> None:
-        self._configuration = configuration
-        # With trust_env aiohttp reads .netrc and the proxy variables in a thread, twice for each request. A proxy can
-        # be named in the kubeconfig; kopf's own connection does not look at the environment either.
-        configuration.client_session_kwargs = {"trust_env": False}
-        self._rest = RESTClientObject(configuration)
+    def __init__(self, access: Access, *, timeout: float = 30.0, recorder: Recorder | None = None) -> None:
+        self.access = access
+        self.ssl_context: ssl.SSLContext = access.ssl_context()
+        """TLS settings for the API server."""
+        self._session: aiohttp.ClientSession | None = None
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=5)
         self._recorder = recorder
 
@@ -99,15 +81,7 @@ class KubeClient:
         cls, *, kubeconfig: str | None = None, context: str | None = None, **options: Any
     ) -> "KubeClient":
         """In a pod by its ServiceAccount, else by `kubeconfig` (default: $KUBECONFIG or the user's own)."""
-        configuration = Configuration()
-        if kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
-            kube_config.load_incluster_config(client_configuration=configuration)
-        else:
-            await kube_config.load_kube_config(
-                config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
-            )
-        configuration.connection_pool_maxsize = 100
-        return cls(configuration, **options)
+        return cls(await find_access(kubeconfig, context), **options)
 
     async def __aenter__(self) -> "KubeClient":
         return self
@@ -116,28 +90,23 @@ class KubeClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._rest.close()
+        if self._session is not None:
+            await self._session.close()
 
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """TLS settings for the API server."""
-        context: ssl.SSLContext = self._rest.ssl_context
-        return context
-
-    async def credentials(self) -> Credentials:
-        """The credentials as they are now; a projected token is re-read."""
-        configuration = self._configuration
-        settings = await configuration.auth_settings()
-        # A kubeconfig's value starts with "Bearer ", that of a pod's ServiceAccount with "bearer ".
-        token = settings["BearerToken"]["value"].split()[-1] if "BearerToken" in settings else None
-        return Credentials(
-            server=configuration.host,
-            ca_file=configuration.ssl_ca_cert,
-            verify=configuration.verify_ssl,
-            token=token,
-            certificate_file=configuration.cert_file,
-            key_file=configuration.key_file,
-        )
+    def _connections(self) -> aiohttp.ClientSession:
+        """Made when it is first needed: a session belongs to an event loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self.ssl_context, limit=100),
+                # Large answers would come compressed, which costs both sides more than a cluster's network does.
+                headers={"User-Agent": "copr-operator", "Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # aiohttp would read .netrc and the proxy variables in a thread, twice for each request. A proxy can be
+                # named in the kubeconfig; kopf's own connection does not look at the environment either.
+                trust_env=False,
+                read_bufsize=2**18,
+            )
+        return self._session
 
     # -- verbs ---------------------------------------------------------------------------------------------------
 
@@ -200,8 +169,8 @@ class KubeClient:
         timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=idle_timeout)
         try:
             async with self._open("GET", path, query, accept=accept, timeout=timeout) as response:
-                async for line in response.content:
-                    event = json.loads(line)
+                async for line in _lines(response.content):
+                    event = orjson.loads(line)
                     if event["type"] == "ERROR":
                         status = event["object"]
                         raise ApiError(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
@@ -225,7 +194,7 @@ class KubeClient:
             async with self._open(
                 method, path, params, body=body, content_type=content_type, accept=accept
             ) as response:
-                answer: dict[str, Any] = json.loads(await response.read())
+                answer: dict[str, Any] = orjson.loads(await response.read())
                 return answer
         except (aiohttp.ClientError, TimeoutError) as error:
             self._record(method, path, 0)
@@ -243,13 +212,20 @@ class KubeClient:
         accept: str,
         timeout: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "copr-operator"}
-        for setting in (await self._configuration.auth_settings()).values():
-            headers[setting["key"]] = setting["value"]
-        url = f"{self._configuration.host}{path}" + (f"?{urlencode(params)}" if params else "")
-        answer = await self._rest.request(method, url, headers, body, _request_timeout=timeout or self._timeout)
-        response: aiohttp.ClientResponse = answer.response
-        async with response:
+        headers = {"Accept": accept, "Content-Type": content_type}
+        token = await self.access.token()
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        request = self._connections().request(
+            method,
+            f"{self.access.server}{path}" + (f"?{urlencode(params)}" if params else ""),
+            data=None if body is None else orjson.dumps(body),
+            headers=headers,
+            timeout=timeout or self._timeout,
+            proxy=self.access.proxy,
+            server_hostname=self.access.tls_server_name,
+        )
+        async with request as response:
             self._record(method, path, response.status)
             if response.status >= 400:
                 raise _error(response, await response.read())
@@ -260,9 +236,20 @@ class KubeClient:
             self._recorder(method, path, status)
 
 
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines, however long: aiohttp's own iteration refuses those of over 128 KiB, and an object may have more."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        first, *others = chunk.split(b"\n")
+        rest += first
+        for line in others:
+            yield rest
+            rest = line
+
+
 def _error(response: aiohttp.ClientResponse, data: bytes) -> ApiError:
     try:
-        status = json.loads(data)
+        status = orjson.loads(data)
         reason, message = status.get("reason", ""), status.get("message", "")
     except (ValueError, AttributeError):
         reason, message = response.reason or "", data[:300].decode(errors="replace")

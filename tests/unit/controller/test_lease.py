@@ -130,6 +130,29 @@ class TestHold:
         assert spec(kube)["leaseTransitions"] == 0
         holding.cancel()
 
+    async def test_a_renewal_is_one_request(self) -> None:
+        kube, asked = FakeKube(), []
+
+        async def count(method: str, path: str) -> None:
+            asked.append(method)
+
+        mine = await self.held(kube)
+        kube.before = count
+        holding = asyncio.create_task(mine.hold())
+        await asyncio.sleep(21)
+        assert asked == ["PATCH"] * 4
+        holding.cancel()
+
+    async def test_a_record_that_someone_has_edited_stays_its_own(self) -> None:
+        kube = FakeKube()
+        mine = await self.held(kube)
+        kube.put(PLACE, kube.objects[PLACE])
+        holding = asyncio.create_task(mine.hold())
+        await asyncio.sleep(21)
+        assert not holding.done()
+        assert mine.renewed_at == 20
+        holding.cancel()
+
     async def test_it_ends_when_another_holds_the_lease(self, looptime: Any) -> None:
         kube = FakeKube()
         mine = await self.held(kube)

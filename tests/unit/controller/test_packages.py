@@ -7,9 +7,9 @@ import pytest
 
 from copr_operator.controller.backend import BackendClient
 from copr_operator.controller.executor import Executor
+from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store
-from copr_operator.controller.transport import Feeder
 from copr_operator.core.observed import build_view
 from copr_operator.kube.client import ApiError
 from tests.support.builders import CONFIG

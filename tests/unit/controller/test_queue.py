@@ -78,6 +78,17 @@ async def test_other_keys_do_not_wait_for_one_that_is_worked_on(queue: KeyedQueu
     assert await queue.get() == "b"
 
 
+async def test_it_is_idle_when_nothing_is_due_and_nothing_worked_on(queue: KeyedQueue[str]) -> None:
+    queue.add_after("later", 10)
+    assert queue.idle
+    queue.add("a")
+    assert not queue.idle
+    key = await queue.get()
+    assert not queue.idle
+    queue.done(key)
+    assert queue.idle
+
+
 async def test_workers_side_by_side_lose_nothing_and_share_no_key(queue: KeyedQueue[str]) -> None:
     loop = asyncio.get_running_loop()
     running: set[str] = set()
@@ -195,6 +206,16 @@ class TestDelays:
         assert looptime == 0
         await queue.get()
         assert looptime == 10
+
+    async def test_success_says_anew_when_to_look_again(self, queue: KeyedQueue[str], looptime: Any) -> None:
+        queue.add_after("a", 10)
+        queue.add("a")
+        key = await queue.get()
+        queue.succeeded(key)
+        queue.add_after(key, 50)
+        queue.done(key)
+        await queue.get()
+        assert looptime == 50
 
     async def test_a_key_that_is_due_while_it_is_worked_on_comes_afterwards(
         self, queue: KeyedQueue[str], looptime: Any

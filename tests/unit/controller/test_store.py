@@ -160,6 +160,73 @@ class TestBuilds:
         assert len(store.builds) == 1
 
 
+class TestHistory:
+    """What has ended is not kept, although its Jobs stay in the cluster for an hour."""
+
+    @pytest.fixture
+    def done(self, store: Watched) -> JobView:
+        """The ended Job, with a pod, of a build that runs."""
+        mine = build(version=1, state="running")
+        store.see(mine)
+        ended = job(mine, version=2, state="complete")
+        store.job_event("ADDED", ended)
+        store.pod_event("ADDED", pod(ended))
+        return ended
+
+    @pytest.mark.parametrize("told_by", ["write", "watch", "deletion"])
+    def test_a_build_takes_its_ended_jobs_and_their_pods_with_it(
+        self, store: Watched, done: JobView, told_by: str
+    ) -> None:
+        over = build(version=3, state="succeeded")
+        match told_by:
+            case "write":
+                store.assume_build(over)
+            case "watch":
+                store.see(over)
+            case _:
+                store.see(build(version=3, state="running"), "DELETED")
+        assert (len(store.builds), len(store.jobs), len(store.pods)) == (0, 0, 0)
+
+    def test_a_job_that_runs_on_after_its_build_stays_until_it_ends(self, store: Watched) -> None:
+        mine = build(version=1, state="running")
+        running = job(mine, version=2)
+        store.see(mine)
+        store.job_event("ADDED", running)
+        store.pod_event("ADDED", pod(running))
+        store.assume_build(build(version=3, state="canceled"))
+        assert list(store.jobs_of(mine)) == [running.name]
+        store.job_event("MODIFIED", replace(running, state="failed", resource_version="4"))
+        assert (len(store.jobs), len(store.pods)) == (0, 0)
+
+    def test_what_comes_late_of_them_is_not_kept_and_wakes_nobody(self, store: Watched, done: JobView) -> None:
+        store.assume_build(build(version=3, state="succeeded"))
+        store.names()
+        store.pod_event("MODIFIED", replace(pod(done), phase="Succeeded", resource_version="9"))
+        store.job_event("MODIFIED", replace(done, deleting=True, resource_version="10"))
+        assert (len(store.jobs), len(store.pods)) == (0, 0)
+        store.job_event("DELETED", replace(done, deleting=True, resource_version="11"))
+        assert (len(store.jobs), len(store.pods)) == (0, 0)
+
+    def test_of_a_build_that_runs_everything_is_kept(self, store: Watched, done: JobView) -> None:
+        store.retire([done.uid, "gone"])
+        assert (len(store.jobs), len(store.pods)) == (1, 1)
+
+    def test_a_list_shows_jobs_of_builds_that_ended_long_ago(self, store: Watched) -> None:
+        old, running = job(build("old"), state="complete"), job(build("older"), D13)
+        for view in (old, running):
+            store.job_event(None, view)
+            store.pod_event(None, pod(view, f"of-{view.name}"))
+        store.retire([old.uid, running.uid])
+        assert [held.uid for held in store.jobs.values()] == [running.uid]
+        assert [held.job_uid for held in store.pods.values()] == [running.uid]
+
+    def test_a_job_that_is_seen_before_its_build_is_kept(self, store: Watched) -> None:
+        early = job(build(), state="complete")
+        store.job_event("ADDED", early)
+        store.pod_event("ADDED", pod(early))
+        assert (len(store.jobs), len(store.pods)) == (1, 1)
+
+
 class TestJobsAndPods:
     def test_a_job_wakes_its_build_and_is_found_by_it(self, store: Watched) -> None:
         mine, other = build(), build("other")
@@ -217,6 +284,17 @@ class TestJobsAndPods:
         store.job_event("ADDED", real)
         assert store.names() == ["hello"]
         assert list(store.newest_pods([real])) == [real.uid]
+
+    def test_a_new_version_that_says_nothing_new_wakes_nobody(self, store: Watched) -> None:
+        real = job(build())
+        store.assume_job(real)
+        store.pod_event("ADDED", pod(real))
+        store.names()
+        store.job_event("MODIFIED", replace(real, resource_version="7"))
+        store.pod_event("MODIFIED", replace(pod(real), resource_version="8"))
+        assert store.names() == []
+        store.job_event("DELETED", replace(real, resource_version="9"))
+        assert store.names() == ["hello"]
 
     def test_of_several_pods_the_newest_counts(self, store: Watched) -> None:
         real = job(build())

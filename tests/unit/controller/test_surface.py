@@ -123,6 +123,11 @@ class TestEvents:
         assert event["message"] == "build 7 is running: Building 2 of 3 chroots"
         assert (event["involvedObject"]["uid"], event["involvedObject"]["namespace"]) == (after.uid, "ns")
 
+    async def test_that_a_new_build_is_pending_is_no_news(self) -> None:
+        kube = FakeKube()
+        await post(kube, (build(), at_state("pending")))
+        assert kube.writes == []
+
     async def test_a_failure_is_a_warning(self) -> None:
         kube = FakeKube()
         await post(kube, (at_state("running"), at_state("failed", reason="BuildFailed")))

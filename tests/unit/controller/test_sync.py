@@ -1,13 +1,15 @@
 """What goes into the store: objects that can't be read, and what a full LIST repairs."""
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
 
+from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
-from copr_operator.controller.transport import Feeder
 from copr_operator.core.observed import job_view
 from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
@@ -227,6 +229,57 @@ class TestForbidden:
         self.forbid(place, HERE)
         with pytest.raises(ApiError, match="role not found"):
             await place.sync.resync()
+
+
+class TestWatchOfWork:
+    """Jobs and Pods, from the first LIST on."""
+
+    async def test_it_begins_where_the_first_list_ended(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened: dict[str, str] = {}
+
+        async def watch(path: str, params: dict[str, str], **_: Any) -> AsyncIterator[dict[str, Any]]:
+            opened[path] = params["resourceVersion"]
+            await asyncio.Event().wait()
+            yield {}
+
+        monkeypatch.setattr(place.kube, "watch", watch)
+        place.add_job("job", "hello")
+        await place.sync.resync()
+        place.add_job("later", "hello")
+        await place.sync.resync()
+        await run_for_a_moment(place.sync.watch_work())
+        assert opened == {"/apis/batch/v1/jobs": "1", "/api/v1/pods": "1"}
+
+    async def test_a_version_that_is_too_old_drops_what_went_away_meanwhile(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def watch(path: str, params: dict[str, str], **_: Any) -> AsyncIterator[dict[str, Any]]:
+            if path.endswith("/jobs") and params["resourceVersion"] == "1":
+                raise ApiError(410, "Expired", "too old")
+            await asyncio.Event().wait()
+            yield {}
+
+        monkeypatch.setattr(place.kube, "watch", watch)
+        monkeypatch.setattr("copr_operator.kube.reflector.PAUSE", 0.0)
+        place.add_job("job", "hello")
+        await place.sync.resync()
+        del place.kube.objects["jobs", HERE, "job"]
+        place.add_job("other", "hello")
+        place.woken.clear()
+        await run_for_a_moment(place.sync.watch_work())
+        assert place.store.jobs.uids() == {"uid-other"}
+        assert place.woken == [Key("build", HERE, "hello")] * 2
+        assert place.ghosts == 1
+
+
+async def run_for_a_moment(work: Coroutine[Any, Any, None]) -> None:
+    """Until it only waits."""
+    task = asyncio.create_task(work)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait({task})
 
 
 class TestUnreadable:
