@@ -8,7 +8,7 @@ from copr_operator.kube import paths
 from tests.faults.scenario import LONG, ONE, scenario
 from tests.support.world import World, eventually
 
-MANY = 1000 if LONG else 40
+MANY = 1000 if LONG else 20
 FLOOD = {
     "labels": {f"label-{number}": "x" * 63 for number in range(200)},
     "annotations": {f"annotation-{number}": "x" * 1000 for number in range(200)},
