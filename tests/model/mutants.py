@@ -8,6 +8,7 @@ from copr_operator.controller import sync
 from copr_operator.controller.executor import Executor
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.reconciler import Reconciler
+from copr_operator.controller.results import Results
 from copr_operator.controller.table import Table
 from copr_operator.core import decision, ends, gates, outcome, plan, steps
 from tests.model import scenes
@@ -226,7 +227,7 @@ MUTANTS = (
     ),
     Mutant(
         "a backend that is away has removed everything",
-        Edit(Executor._remove_results, "self._note(build.uid, error)", "self.removed.add(build.uid)"),
+        Edit(Results.remove, "self.failed(build.uid, error)", "self.removed.add(build.uid)"),
         "the build is gone, its results are still there",
         scenes.a_build_is_deleted_while_the_backend_is_away,
     ),

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from copr_operator.api.common import ApiModel
 from copr_operator.controller.backend import BackendClient, BackendError
+from copr_operator.controller.results import Notes, Results
 from copr_operator.controller.store import Store
 from copr_operator.core import actions, manifests, names
 from copr_operator.core import package as package_plan
@@ -29,7 +29,6 @@ from copr_operator.core.observed import (
 from copr_operator.core.patch import merge_patch
 from copr_operator.core.refusals import MESSAGE_LIMIT, of_job, of_name
 from copr_operator.core.userns import without_ids
-from copr_operator.core.wire import CopiedBuild, CopyBuildRequest, ProjectRequest, RemoveBuildRequest, TakeSrpmRequest
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -37,14 +36,6 @@ log = logging.getLogger(__name__)
 
 View = BuildView | ProjectView | PackageView
 PARALLEL_WRITES = 8
-
-
-@dataclass
-class _Note:
-    """What the backend said of one object, and until when that counts."""
-
-    message: str
-    until: float
 
 
 class StaleError(Exception):
@@ -56,42 +47,21 @@ class Executor:
 
     def __init__(self, kube: KubeClient, backend: BackendClient, store: Store, config: OperatorConfig) -> None:
         self._kube = kube
-        self._backend = backend
         self._store = store
         self._config = config
         self.refusals: dict[str, dict[str, Refusal]] = {}
         """By build uid, then by the name of the Job or pod."""
         self.missing: dict[str, set[str]] = {}
         """By build uid: names of Jobs that are not there, said the API server."""
-        self.removed: set[str] = set()
-        """uids of builds and projects that the backend has removed."""
-        self.srpms: dict[str, str] = {}
-        """By uid of a rerun: what the backend said of its SRPM (Observed.srpm_taken)."""
-        self.copied: dict[str, CopiedBuild] = {}
-        """By build uid: what the backend took over for it."""
-        self.ensured: dict[str, set[str]] = {}
-        """By project uid: chroots whose repository is there."""
-        self.private: dict[str, bool] = {}
-        """By project uid: what the backend was told last."""
-        self.directories: set[tuple[str, str, str]] = set()
-        """(owner, dirname, chroot) whose repository is there, for other directories than the project's own."""
-        self._notes: dict[str, _Note] = {}
-
-    def backend_message(self, uid: str) -> str:
-        note = self._notes.get(uid)
-        if note is None or asyncio.get_running_loop().time() >= note.until:
-            return ""
-        return note.message
+        self.results = Results(backend, config)
+        self.notes = Notes()
+        """By package uid: what the API server said to a build of it."""
 
     def forget(self, uid: str) -> None:
         self.refusals.pop(uid, None)
         self.missing.pop(uid, None)
-        self.removed.discard(uid)
-        self.srpms.pop(uid, None)
-        self.copied.pop(uid, None)
-        self.ensured.pop(uid, None)
-        self.private.pop(uid, None)
-        self._notes.pop(uid, None)
+        self.results.forget(uid)
+        self.notes.forget(uid)
 
     # -- builds ----------------------------------------------------------------------------------------------------
 
@@ -126,13 +96,13 @@ class Executor:
                 # It has its node: what the scheduler said before is over.
                 await self._read_events(build, pod, uid, "type=Warning,reason!=FailedScheduling")
             case actions.EnsureDirectory():
-                await self._ensure_directory(build)
+                await self.results.ensure_directory(build)
             case actions.TakeSrpm():
-                await self._take_srpm(observed)
+                await self.results.take_srpm(observed)
             case actions.CopyResults():
-                await self._copy_results(build)
+                await self.results.copy(build)
             case actions.RemoveResults():
-                await self._remove_results(build)
+                await self.results.remove(build)
             case actions.RemoveFinalizer():
                 left = [name for name in build.finalizers if name != names.FINALIZER]
                 await self._patch_build(build, {"finalizers": left})
@@ -268,74 +238,10 @@ class Executor:
         message = without_ids(str(events[-1].get("message", "")))[:MESSAGE_LIMIT] if events else ""
         self.refusals.setdefault(build.uid, {})[name] = Refusal(0, message, _now())
 
-    async def _ensure_directory(self, build: BuildView) -> None:
-        try:
-            for chroot in build.status.chroots:
-                await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot.name)
-                self.directories.add((build.spec.owner, build.dirname, chroot.name))
-        except BackendError as error:
-            self._note(build.uid, error)
-
-    async def _take_srpm(self, observed: Observed) -> None:
-        build, original = observed.build, observed.original
-        source = original.status.source if original is not None else None
-        assert build.status.id is not None and original is not None  # noqa: S101, PT018 (core.reruns has seen both)
-        assert source is not None and source.srpm is not None  # noqa: S101, PT018 (the same)
-        request = TakeSrpmRequest(
-            owner=build.spec.owner,
-            dirname=build.dirname,
-            of_build=original.status.id or 0,
-            name=source.srpm.url.rpartition("/")[2],
-            sha256=source.srpm.sha256,
-        )
-        try:
-            self.srpms[build.uid] = await self._backend.take_srpm(build.status.id, request)
-        except BackendError as error:
-            self._note(build.uid, error)
-
-    async def _copy_results(self, build: BuildView) -> None:
-        origin = build.spec.forked_from
-        assert origin is not None and build.status.id is not None  # noqa: S101, PT018 (plans ask for it with both only)
-        request = CopyBuildRequest(
-            owner=build.spec.owner,
-            dirname=build.dirname,
-            namespace=build.namespace,
-            chroots=tuple(chroot.name for chroot in build.status.chroots),
-            from_owner=origin.owner,
-            from_dirname=origin.project_dirname,
-            from_id=origin.id,
-        )
-        try:
-            self.copied[build.uid] = await self._backend.copy_build(build.status.id, request)
-        except BackendError as error:
-            self._note(build.uid, error)
-
-    async def _remove_results(self, build: BuildView) -> None:
-        assert build.status.id is not None  # noqa: S101 (plans ask for it with an id only)
-        source = build.status.source
-        request = RemoveBuildRequest(
-            owner=build.spec.owner,
-            dirname=build.dirname,
-            chroots=tuple(chroot.name for chroot in build.status.chroots),
-            package=source.package.name if source is not None and source.package is not None else None,
-        )
-        try:
-            await self._backend.remove_build(build.status.id, request)
-        except BackendError as error:
-            self._note(build.uid, error)
-        else:
-            self.removed.add(build.uid)
-
-    def _note(self, uid: str, error: BackendError) -> None:
-        log.warning("the backend did not do what was asked: %s", error)
-        until = asyncio.get_running_loop().time() + self._config.deadlines.backend_retry
-        self._notes[uid] = _Note(str(error)[:400], until)
-
     # -- projects --------------------------------------------------------------------------------------------------
 
     async def run_project(self, project: ProjectView, todo: Iterable[project_plan.ProjectAction]) -> None:
         """Carries out the actions of a project's plan, one after the other."""
-        spec = project.spec
         try:
             for action in todo:
                 match action:
@@ -344,17 +250,13 @@ class Executor:
                     case project_plan.ReleaseProject():
                         await self._patch_project(project, [f for f in project.finalizers if f != names.FINALIZER])
                     case project_plan.SetPrivacy(private):
-                        request = ProjectRequest(private=private, namespace=project.namespace)
-                        await self._backend.set_privacy(spec.owner, spec.name, request)
-                        self.private[project.uid] = private
+                        await self.results.set_privacy(project, private)
                     case project_plan.EnsureRepository(chroot):
-                        await self._backend.ensure_repository(spec.owner, spec.name, chroot)
-                        self.ensured.setdefault(project.uid, set()).add(chroot)
+                        await self.results.ensure_repository(project, chroot)
                     case project_plan.RemoveProject():
-                        await self._backend.remove_project(spec.owner, spec.name)
-                        self.removed.add(project.uid)
+                        await self.results.remove_project(project)
         except BackendError as error:
-            self._note(project.uid, error)
+            self.results.failed(project.uid, error)
 
     async def _patch_project(self, project: ProjectView, finalizers: list[str]) -> None:
         obj = await self._patch("coprprojects", project, {"metadata": {"finalizers": finalizers}})
@@ -381,8 +283,7 @@ class Executor:
         except ApiError as error:
             if error.status in (400, 403, 404, 413, 422):
                 log.warning("the API server refused CoprBuild %s: %s", manifest["metadata"]["name"], error.message)
-                until = asyncio.get_running_loop().time() + self._config.deadlines.refusal_retry
-                self._notes[package.uid] = _Note(error.message[:600], until)
+                self.notes.note(package.uid, error.message[:600], self._config.deadlines.refusal_retry)
             elif not error.conflict:
                 raise
         else:

@@ -94,7 +94,7 @@ class Packages:
             wanted=None if name is None else await self._find(package.namespace, name),
             builds=await self._known(package),
             history=await self._history(package) if self._is_due(package, count) else None,
-            refusal=self._executor.backend_message(package.uid),
+            refusal=self._executor.notes.of(package.uid),
         )
 
     async def _known(self, package: PackageView) -> tuple[BuildView, ...]:

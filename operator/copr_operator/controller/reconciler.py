@@ -134,13 +134,13 @@ class Reconciler:
             refusals=self._executor.refusals.get(build.uid, {}),
             batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
             original=await self._original_of(build) if waiting else None,
-            srpm_taken=self._executor.srpms.get(build.uid),
+            srpm_taken=self._executor.results.srpms.get(build.uid),
             missing_jobs=frozenset(self._executor.missing.get(build.uid, ())),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
-            directory_ready=all(entry in self._executor.directories for entry in directory),
-            copied=self._executor.copied.get(build.uid),
-            results_removed=build.uid in self._executor.removed,
-            backend_message=self._executor.backend_message(build.uid),
+            directory_ready=all(entry in self._executor.results.directories for entry in directory),
+            copied=self._executor.results.copied.get(build.uid),
+            results_removed=build.uid in self._executor.results.removed,
+            backend_message=self._executor.results.message(build.uid),
         )
 
     async def _original_of(self, build: BuildView) -> BuildView | None:
@@ -242,16 +242,18 @@ class Reconciler:
         return any(job.state == "active" for job in self._store.jobs_of(build).values())
 
     def _observe_project(self, project: ProjectView) -> ObservedProject:
-        confirmed = self._executor.ensured.get(project.uid, set())
+        confirmed = self._executor.results.ensured.get(project.uid, set())
         ready = {chroot.name for chroot in project.status.chroots if chroot.ready}
         return ObservedProject(
             project=project,
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
             # What is private is told again at each start: the store may have come from an older backup.
-            private=self._executor.private.get(project.uid, project.status.private and not project.spec.private),
+            private=self._executor.results.private.get(
+                project.uid, project.status.private and not project.spec.private
+            ),
             ensured=frozenset(confirmed | ready),
             active_builds=sum(self._runs(build) for build in self._store.builds_of(project)),
-            removed=project.uid in self._executor.removed,
-            backend_message=self._executor.backend_message(project.uid),
+            removed=project.uid in self._executor.results.removed,
+            backend_message=self._executor.results.message(project.uid),
         )

@@ -31,6 +31,7 @@ class Life:
 
     def __init__(self, kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
         async def only_wait(controller: Controller, stop: asyncio.Event) -> None:
+            controller._kopf_started.set()
             await stop.wait()
 
         monkeypatch.setattr(Controller, "_operate", only_wait)

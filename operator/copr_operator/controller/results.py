@@ -1,0 +1,145 @@
+"""What the backend is asked about results, and what is remembered of its answers until their object is gone."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from copr_operator.controller.backend import BackendClient, BackendError
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import BuildView, Observed, ProjectView
+from copr_operator.core.wire import CopiedBuild, CopyBuildRequest, ProjectRequest, RemoveBuildRequest, TakeSrpmRequest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Note:
+    message: str
+    until: float
+
+
+class Notes:
+    """What went wrong with an object, for as long as that counts."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, _Note] = {}
+
+    def note(self, uid: str, message: str, seconds: float) -> None:
+        self._notes[uid] = _Note(message, asyncio.get_running_loop().time() + seconds)
+
+    def of(self, uid: str) -> str:
+        note = self._notes.get(uid)
+        return note.message if note is not None and asyncio.get_running_loop().time() < note.until else ""
+
+    def forget(self, uid: str) -> None:
+        self._notes.pop(uid, None)
+
+
+class Results:
+    def __init__(self, backend: BackendClient, config: OperatorConfig) -> None:
+        self._backend = backend
+        self._config = config
+        self.removed: set[str] = set()
+        """uids of builds and projects that the backend has removed."""
+        self.srpms: dict[str, str] = {}
+        """By uid of a rerun: what the backend said of its SRPM (Observed.srpm_taken)."""
+        self.copied: dict[str, CopiedBuild] = {}
+        """By build uid: what the backend took over for it."""
+        self.ensured: dict[str, set[str]] = {}
+        """By project uid: chroots whose repository is there."""
+        self.private: dict[str, bool] = {}
+        """By project uid: what the backend was told last."""
+        self.directories: set[tuple[str, str, str]] = set()
+        """(owner, dirname, chroot) whose repository is there, for other directories than the project's own."""
+        self._notes = Notes()
+
+    def message(self, uid: str) -> str:
+        """Why the backend did not do what it was last asked for an object; empty: it did, or that is long ago."""
+        return self._notes.of(uid)
+
+    def failed(self, uid: str, error: BackendError) -> None:
+        log.warning("the backend did not do what was asked: %s", error)
+        self._notes.note(uid, str(error)[:400], self._config.deadlines.backend_retry)
+
+    def forget(self, uid: str) -> None:
+        self.removed.discard(uid)
+        self.srpms.pop(uid, None)
+        self.copied.pop(uid, None)
+        self.ensured.pop(uid, None)
+        self.private.pop(uid, None)
+        self._notes.forget(uid)
+
+    # -- builds ----------------------------------------------------------------------------------------------------
+
+    async def ensure_directory(self, build: BuildView) -> None:
+        try:
+            for chroot in build.status.chroots:
+                await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot.name)
+                self.directories.add((build.spec.owner, build.dirname, chroot.name))
+        except BackendError as error:
+            self.failed(build.uid, error)
+
+    async def take_srpm(self, observed: Observed) -> None:
+        build, original = observed.build, observed.original
+        source = original.status.source if original is not None else None
+        assert build.status.id is not None and original is not None  # noqa: S101, PT018 (core.reruns has seen both)
+        assert source is not None and source.srpm is not None  # noqa: S101, PT018 (the same)
+        request = TakeSrpmRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            of_build=original.status.id or 0,
+            name=source.srpm.url.rpartition("/")[2],
+            sha256=source.srpm.sha256,
+        )
+        try:
+            self.srpms[build.uid] = await self._backend.take_srpm(build.status.id, request)
+        except BackendError as error:
+            self.failed(build.uid, error)
+
+    async def copy(self, build: BuildView) -> None:
+        origin = build.spec.forked_from
+        assert origin is not None and build.status.id is not None  # noqa: S101, PT018 (plans ask for it with both only)
+        request = CopyBuildRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            namespace=build.namespace,
+            chroots=tuple(chroot.name for chroot in build.status.chroots),
+            from_owner=origin.owner,
+            from_dirname=origin.project_dirname,
+            from_id=origin.id,
+        )
+        try:
+            self.copied[build.uid] = await self._backend.copy_build(build.status.id, request)
+        except BackendError as error:
+            self.failed(build.uid, error)
+
+    async def remove(self, build: BuildView) -> None:
+        assert build.status.id is not None  # noqa: S101 (plans ask for it with an id only)
+        source = build.status.source
+        request = RemoveBuildRequest(
+            owner=build.spec.owner,
+            dirname=build.dirname,
+            chroots=tuple(chroot.name for chroot in build.status.chroots),
+            package=source.package.name if source is not None and source.package is not None else None,
+        )
+        try:
+            await self._backend.remove_build(build.status.id, request)
+        except BackendError as error:
+            self.failed(build.uid, error)
+        else:
+            self.removed.add(build.uid)
+
+    # -- projects: these raise BackendError ------------------------------------------------------------------------
+
+    async def set_privacy(self, project: ProjectView, private: bool) -> None:
+        request = ProjectRequest(private=private, namespace=project.namespace)
+        await self._backend.set_privacy(project.spec.owner, project.spec.name, request)
+        self.private[project.uid] = private
+
+    async def ensure_repository(self, project: ProjectView, chroot: str) -> None:
+        await self._backend.ensure_repository(project.spec.owner, project.spec.name, chroot)
+        self.ensured.setdefault(project.uid, set()).add(chroot)
+
+    async def remove_project(self, project: ProjectView) -> None:
+        await self._backend.remove_project(project.spec.owner, project.spec.name)
+        self.removed.add(project.uid)
