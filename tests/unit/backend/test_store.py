@@ -131,6 +131,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert store.get("a/x") == b"old"
 
 
+def test_what_a_killed_write_left_can_be_deleted(store: DirectoryStore) -> None:
+    """obstore writes `NAME#1` first, and would not delete a file of such a name."""
+    store.put("a/x", b"data")
+    (store.root / "a/.put-0123456789abcdef#1").write_bytes(b"half")
+    assert [entry.name for entry in store.list("a")] == [".put-0123456789abcdef#1", "x"]
+    store.delete("a/.put-0123456789abcdef#1")
+    assert [entry.name for entry in store.list("a")] == ["x"]
+
+
 @pytest.mark.parametrize("text", ["No space left on device (os error 28)", "Disk quota exceeded (os error 122)"])
 def test_a_full_disk_has_a_name_of_its_own(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     def failing(*_arguments: Any, **_options: Any) -> None:
