@@ -53,7 +53,6 @@ test: setup debian-packages source-tools lint ## Everything: lint, unit, chart, 
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/chart tests/gitops
 	@$(PYTEST) tests/model
-	@$(PYTEST) tests/gitops
 	@$(PYTEST) tests/integration
 	@$(PYTEST) tests/faults
 	@$(PYTEST) tests/e2e

@@ -38,9 +38,16 @@ EXPECTED = {
         "changed": "InProgress",
         "going-away": "Terminating",
     },
-    # Definitions: they are current when they are there.
+    # A definition: it is current when it is there.
     "CoprChroot": {"enabled": "Current", "disabled": "Current"},
-    "CoprPackage": {"defined": "Current"},
+    "CoprPackage": {
+        "new": "InProgress",
+        "defined": "Current",
+        "building": "InProgress",
+        "built": "Current",
+        "failed": "Failed",
+        "name-taken": "Failed",
+    },
 }
 BY_STATE = {
     "succeeded": ("True", "Current"), "skipped": ("True", "Current"),

@@ -5,6 +5,7 @@ with follows the operator. `make generate` writes them where Argo CD's tests loo
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import yaml
 
 from copr_operator.api.build import BuildStatus
 from copr_operator.api.crd import KINDS, definition
+from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.core import names
 from copr_operator.core.manifests import build_labels
-from copr_operator.core.observed import BuildView, ProjectView, format_time
+from copr_operator.core.observed import BuildView, PackageView, ProjectView, format_time
+from copr_operator.core.package import ObservedPackage, plan_package
 from copr_operator.core.plan import plan
 from copr_operator.core.project import ObservedProject, plan_project
 from tests.support import builders as b
@@ -141,10 +144,37 @@ def _chroots() -> dict[str, Obj]:
     }
 
 
+# -- packages ----------------------------------------------------------------------------------------------------------
+
+
 def _packages() -> dict[str, Obj]:
     source = {"type": "scm", "scm": {"cloneURL": "https://git.example/hello.git"}}
-    spec = {"owner": "alice", "project": "demo", "name": "hello", "source": source}
-    return {"defined": _plain("CoprPackage", "hello", spec)}
+    spec = PackageSpec.model_validate({
+        "owner": "alice", "project": "demo", "name": "hello", "source": source, "buildOnChange": True,
+    })  # fmt: skip
+    of = PackageView(
+        name="hello", namespace="ns", uid="an-uid", generation=1, resource_version="1", spec=spec,
+        status=DefinitionStatus(),
+    )  # fmt: skip
+
+    def of_it(**status: Any) -> BuildView:
+        return replace(b.build(b.accepted(**status), packageName="hello"), package_uid=of.uid)
+
+    quiet = replace(of, spec=spec.model_copy(update={"build_on_change": False}))
+    return {
+        "new": _object("CoprPackage", of, {}, of.spec, of.status),
+        "defined": _package(quiet),
+        "building": _package(of, wanted=of_it()),
+        "built": _package(of, wanted=of_it(state="succeeded")),
+        "failed": _package(of, wanted=of_it(state="failed")),
+        "name-taken": _package(of, rivals=(replace(of, uid="older", name="a"),)),
+    }
+
+
+def _package(of: PackageView, **changes: Any) -> Obj:
+    decision = plan_package(ObservedPackage(of, b.at(1), project=b.project(), **changes), b.CONFIG)
+    assert decision.status is not None, decision
+    return _object("CoprPackage", of, {}, of.spec, decision.status)
 
 
 # -- objects -----------------------------------------------------------------------------------------------------------
@@ -155,15 +185,18 @@ def _plain(kind: str, name: str, spec: Obj) -> Obj:
     return _shown(kind, {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
 
 
-def _object(kind: str, of: BuildView | ProjectView, labels: Mapping[str, str], spec: Any, status: Any) -> Obj:
+def _object(
+    kind: str, of: BuildView | ProjectView | PackageView, labels: Mapping[str, str], spec: Any, status: Any
+) -> Obj:
+    finalizers = getattr(of, "finalizers", ())
     metadata = {
         "name": of.name,
         "namespace": of.namespace,
         "uid": of.uid,
         "generation": of.generation,
-        "creationTimestamp": format_time(of.created),
+        "creationTimestamp": format_time(getattr(of, "created", b.T0)),
         **({"labels": dict(labels)} if labels else {}),
-        **({"finalizers": list(of.finalizers)} if of.finalizers else {}),
+        **({"finalizers": list(finalizers)} if finalizers else {}),
     }
     parts = {
         name: model.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
