@@ -30,12 +30,12 @@ demo: setup debian-packages ## Start a cluster, install the operator, build two 
 	@$(PYTHON) -m tests.demo
 
 # The real clients that read our repositories, and what makes the images. Only where something is missing.
-PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl git svnserve sshd shellcheck
+PROGRAMS := rpm createrepo_c dnf buildah mmdebstrap wget curl openssl git svnserve apache2 sshd shellcheck
 debian-packages:
 	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$${missing:-}" ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl git subversion openssh-server \
+			rpm createrepo-c dnf buildah mmdebstrap wget curl openssl git subversion apache2-bin libapache2-mod-svn openssh-server \
 			python3-rpm python3-venv shellcheck >/dev/null; \
 	fi
 

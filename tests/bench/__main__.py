@@ -6,14 +6,14 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import arena, costs, history, node, page, pictures, publication, scale, writes
+from tests.bench import api, arena, costs, history, node, page, pictures, publication, scale, writes
 from tests.bench.figures import Figure, table, to_json
 from tests.bench.observer import BenchError
 from tests.bench.sizes import FULL, QUICK, Sizes
 from tests.cluster.api import ClusterError
 from tests.support.installation import REPOSITORY, InstallError
 
-IDS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
+IDS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "API")
 NODE = "P7n"
 """Needs the node cluster with the operator on it, so only on request."""
 BEGAN = time.monotonic()
@@ -44,6 +44,8 @@ async def on_a_control_plane(sizes: Sizes, wanted: frozenset[str], directory: Pa
             found += history.figures(restarts)
             if directory is not None:
                 pictures.draw_restarts(directory, restarts)
+        if "API" in wanted:
+            found += api.figures(await api.measure(cluster, sizes, report))
     return found
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,14 +95,18 @@ async def create_namespace(kube: KubeClient, namespace: str, shape: Shape) -> No
 
 
 @contextlib.asynccontextmanager
-async def running(name: str, *arguments: str, mortal: bool = False) -> AsyncIterator[Process]:
-    """This Python with `arguments`, ended by end of input and SIGTERM. Unless it is mortal, it must live until then."""
+async def running(
+    name: str, *arguments: str, mortal: bool = False, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
+    """This Python with `arguments`, ended by end of input and SIGTERM. Unless it is mortal, it must live until then.
+
+    `environment`: variables beside those of this process."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{name}-{secrets.token_hex(4)}.log"
     with log.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, stdin=PIPE, stdout=PIPE if name == "stage" else DEVNULL, stderr=stream,
-            cwd=REPOSITORY,
+            cwd=REPOSITORY, env={**os.environ, **(environment or {})},
         )  # fmt: skip
     try:
         yield process

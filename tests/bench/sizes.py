@@ -30,6 +30,11 @@ class Sizes:
     """Repetitions of one more build in each of them."""
     together: int
     """Builds that finish at once in one repository."""
+    api_builds: int
+    """Builds in the project that the frontend is asked about."""
+    api_seconds: float
+    """How long each kind of read is asked for, from each number of clients."""
+    api_creates: int
 
     node: int
     """Builds on the node cluster."""
@@ -40,10 +45,11 @@ class Sizes:
 
 QUICK = Sizes(
     rounds=1, idle=10, burst_builds=60, burst_jobs=120, scale=(50, 150), window=100, history=(0, 100, 1000),
-    running=20, restarts=1, failovers=1, packages=(100, 1000), publications=3, together=100, node=1,
+    running=20, restarts=1, failovers=1, packages=(100, 1000), publications=3, together=100, api_builds=500,
+    api_seconds=2, api_creates=40, node=1,
 )  # fmt: skip
 FULL = Sizes(
     rounds=3, idle=20, burst_builds=500, burst_jobs=1000, scale=(100, 1000, 10_000), window=500,
     history=(0, 100, 1000, 10_000), running=100, restarts=3, failovers=2, packages=(100, 1000, 10_000),
-    publications=5, together=100, node=3,
+    publications=5, together=100, api_builds=10_000, api_seconds=5, api_creates=200, node=3,
 )  # fmt: skip

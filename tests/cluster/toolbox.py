@@ -83,6 +83,7 @@ TOOLS: dict[str, Tool] = {
     "pause": Tool("pause", "copr-operator.dev/tests/cluster/tools/pause"),
     "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", version_from="helm.sh/helm/v4", version_variables=_HELM_VERSION),
     "gitops": Tool("gitops", "copr-operator.dev/tests/cluster/tools/gitops"),
+    "versitygw": Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
     "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
 }
 

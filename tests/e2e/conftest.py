@@ -12,6 +12,7 @@ import pytest
 
 from tests.cluster import images
 from tests.e2e.packages import BARE_CHROOT, Scenario, scenarios
+from tests.e2e.source_builds import Servers, SourceBuilds, serve
 from tests.support.installation import NAMESPACE as OPERATOR_NAMESPACE
 from tests.support.installation import Installation, install
 from tests.support.sources import SourceServer, serve_sources
@@ -129,4 +130,21 @@ def srpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True, capture_output=True,
     )  # fmt: skip
     (made,) = (top / "SRPMS").glob("*.src.rpm")
+    return made
+
+
+@pytest.fixture(scope="session")
+def source_servers(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Servers of every kind of source."""
+    host = installation.cluster.node_address
+    assert host is not None
+    with serve(tmp_path_factory.mktemp("servers"), host) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def source_builds(installation: Installation) -> SourceBuilds:
+    """Projects for builds of every kind of source."""
+    made = SourceBuilds(installation)
+    made.prepare()
     return made

@@ -38,9 +38,20 @@ EXPECTED = {
         "changed": "InProgress",
         "going-away": "Terminating",
     },
-    # Definitions: they are current when they are there.
+    # A definition: current when it is there.
     "CoprChroot": {"enabled": "Current", "disabled": "Current"},
-    "CoprPackage": {"defined": "Current"},
+    "CoprPackage": {
+        "new": "InProgress",
+        "defined": "Current",
+        "building": "InProgress",
+        "built": "Current",
+        "build-failed": "Failed",
+        "build-canceled": "Failed",
+        "without-source": "Failed",
+        "refused": "InProgress",
+        "name-taken": "Failed",
+        "changed": "InProgress",
+    },
 }
 BY_STATE = {
     "succeeded": ("True", "Current"), "skipped": ("True", "Current"),

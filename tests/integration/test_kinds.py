@@ -11,7 +11,7 @@ from copr_operator.api.crd import GROUP, KINDS, Kind
 from copr_operator.kube import paths
 from copr_operator.kube.client import APPLY_PATCH, ApiError, KubeClient
 from tests.cluster import api as clusters
-from tests.support.api_cases import CASES, GOOD, UPDATES, Case, Update
+from tests.support.api_cases import CASES, GOOD, UPDATES, Case, Update, changed
 from tests.support.world import manifest
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -71,16 +71,17 @@ def holds(got: Any, sent: Any) -> bool:
 @pytest.mark.parametrize("update", UPDATES, ids=str)
 async def test_a_change_is_accepted_or_refused_in_readable_words(kube: KubeClient, update: Update) -> None:
     collection = paths.copr(PLURALS[update.kind], "default")
-    before = manifest(update.kind, "", {**GOOD[update.kind], **update.before})
+    before = manifest(update.kind, "", changed(update.kind, update.before))
     before["metadata"] = {"generateName": "x-"}
     created = await kube.create(collection, before)
     path = f"{collection}/{created['metadata']['name']}"
-    sent = kube.replace(path, {**created, "spec": {**GOOD[update.kind], **update.after}}, DRY)
+    wanted = changed(update.kind, update.after)
+    sent = kube.replace(path, {**created, "spec": wanted}, DRY)
     try:
         if not update.refused:
-            changed = await sent
-            assert holds(changed["spec"], update.after)
-            assert changed["metadata"]["generation"] == (1 if changed["spec"] == created["spec"] else 2)
+            answer = await sent
+            assert holds(answer["spec"], wanted)
+            assert answer["metadata"]["generation"] == (1 if answer["spec"] == created["spec"] else 2)
             return
         with pytest.raises(ApiError) as refusal:
             await sent

@@ -16,6 +16,7 @@ from copr_operator.core import names
 
 REPO = re.compile(r"/repos/(?P<owner>[^/]+)/(?P<dirname>[^/]+)/(?P<chroot>[^/]+)")
 BUILD = re.compile(r"/builds/(?P<id>\d+)/remove")
+SRPM = re.compile(r"/builds/(?P<id>\d+)/srpm")
 PROJECT = re.compile(r"/projects/(?P<owner>[^/]+)/(?P<project>[^/]+)")
 
 
@@ -30,6 +31,8 @@ class ModelBackend:
         self.listed: set[tuple[int, str]] = set()
         """(build id, chroot) whose packages dnf can see now."""
         self.ever_listed: set[tuple[int, str]] = set()
+        self.srpms: set[int] = set()
+        """Ids of builds whose SRPM is in the store."""
         self.removed: set[int] = set()
         """Ids of builds that no repository lists any more, and none ever will."""
         self.highest = 0
@@ -50,14 +53,16 @@ class ModelBackend:
         if attempt < part.get("attempt", 1):
             return False
         self.highest = max(self.highest, status["id"])
-        if step != names.SOURCE_STEP:
+        if step == names.SOURCE_STEP:
+            self.srpms.add(status["id"])
+        else:
             self.listed.add((status["id"], step))
             self.ever_listed.add((status["id"], step))
         return True
 
     # -- for controllers -------------------------------------------------------------------------------------------
 
-    def request(self, method: str, path: str) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Any) -> dict[str, Any]:
         if self.away:
             raise BackendError("the backend can't be reached: connection refused")
         if method == "GET":
@@ -65,17 +70,29 @@ class ModelBackend:
         if match := REPO.fullmatch(path):
             self.repositories.add((match["owner"], match["dirname"], match["chroot"]))
             return {"ready": True}
+        if match := SRPM.fullmatch(path):
+            return self._take_srpm(int(match["id"]), body["ofBuild"])
         if self.slow and path not in self._asked:
             self._asked.add(path)
             return {"ready": False, "message": "the files are still there"}
         if match := BUILD.fullmatch(path):
             self.removed.add(int(match["id"]))
+            self.srpms.discard(int(match["id"]))
             self.listed = {entry for entry in self.listed if entry[0] != int(match["id"])}
         else:
             match = PROJECT.fullmatch(path)
             assert match is not None, path
             self.repositories = {r for r in self.repositories if r[1].partition(":")[0] != match["project"]}
-            self.listed = set()  # there is one project
+            self.listed, self.srpms = set(), set()  # there is one project
+        return {"ready": True}
+
+    def _take_srpm(self, build_id: int, of_build: int) -> dict[str, Any]:
+        if build_id in self.removed:
+            raise BackendError("the build has been removed")
+        if not self.srpms & {build_id, of_build}:
+            return {"ready": False, "reason": "SRPMNotFound", "message": "it is not in the store any more"}
+        self.srpms.add(build_id)
+        self.highest = max(self.highest, build_id)
         return {"ready": True}
 
 
@@ -90,5 +107,5 @@ class ModelBackendClient(BackendClient):
     async def _request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         json.dumps(body)  # what can't be sent must fail here too
         text = f"backend {method} {path}"
-        answer: dict[str, Any] = await self._park(text, lambda: self._backend.request(method, path))
+        answer: dict[str, Any] = await self._park(text, lambda: self._backend.request(method, path, body))
         return answer

@@ -8,6 +8,7 @@ from tests.model.world import ARM, X86, World
 
 WAITS_FOR_SOMEBODY = {"ProjectNotFound", "ProjectNotReady", "ChrootNotFound", "ChrootDisabled", "RepositoryNotReady"}
 """Reasons to wait for ever: a user or an administrator has to do something first."""
+WAITS_FOR_A_BUILD = {"WaitingForBatch", "WaitingForOriginal", "OriginalNotFound"}
 
 
 def check_that_all_ends_well(world: World) -> None:
@@ -56,22 +57,25 @@ def check_ended_or_waiting(world: World, build: Obj, *, only_batches: bool = Fal
         return
     assert "deletionTimestamp" not in build["metadata"], f"the deletion of {build['metadata']['name']} never ends"
     reason = (verdict(status) or ("", ""))[1]
-    if reason == "WaitingForBatch":
-        assert _waits_for_a_build(world, build), f"no build is in the way of {build['metadata']['name']}"
+    if reason in WAITS_FOR_A_BUILD:
+        assert _waits_for_a_build(world, build, last=only_batches), (
+            f"no build is in the way of {build['metadata']['name']}"
+        )
         return
     assert not only_batches, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
     assert reason in WAITS_FOR_SOMEBODY, f"{build['metadata']['name']} is {status.state} for ever: {reason}"
     assert not world.complete, f"nothing is missing, and yet {build['metadata']['name']} waits: {reason}"
 
 
-def _waits_for_a_build(world: World, build: Obj, before: tuple[str, ...] = ()) -> bool:
-    """Some build on the way along `afterBuild` and `withBuild` is missing, has not ended, or comes round again."""
+def _waits_for_a_build(world: World, build: Obj, *, last: bool, before: tuple[str, ...] = ()) -> bool:
+    """Some build on the way along the links of a build is missing or, while more than builds may be missing, has not
+    ended. What only comes round again must have failed."""
     before = (*before, build["metadata"]["name"])
-    for name in {build["spec"].get("afterBuild"), build["spec"].get("withBuild")} - {None}:
+    for name in {build["spec"].get(link) for link in ("afterBuild", "withBuild", "rerunOf")} - {None}:
         found = world.api.find("coprbuilds", "ns", name)
-        if name in before or found is None or status_of(found).state not in TERMINAL:
+        if found is None or (not last and status_of(found).state not in TERMINAL):
             return True
-        if _waits_for_a_build(world, found, before):
+        if name not in before and _waits_for_a_build(world, found, last=last, before=before):
             return True
     return False
 

@@ -26,7 +26,10 @@ PACE, MESSAGE_PACE = 1.0, 60.0
 """Seconds between two status writes of one controller: of a new state, and when only the words for it have changed."""
 DOING = frozenset({"Queued", "Starting", "SourceRunning", "Building", "Importing"})
 """Reasons that are words for what a state does."""
-BEFORE_ANY_POD = frozenset({"NoChroots", "ChrootNotInProject", "QueueTimeout", "JobRefused", "NameCollision"})
+BEFORE_ANY_POD = frozenset({
+    "NoChroots", "ChrootNotInProject", "QueueTimeout", "JobRefused", "NameCollision", "OriginalOfOtherProject",
+    "CircularWait", "OriginalWithoutSRPM", "NothingToRerun", "SRPMNotFound",
+})  # fmt: skip
 Step = SourceStatus | ChrootStatus
 
 
@@ -85,6 +88,7 @@ class Invariants:
         assert status.id is not None, f"{name} before the id was written"
         assert names.FINALIZER in build["metadata"].get("finalizers", ()), f"{name} before the finalizer was set"
         source = status.source
+        assert work.step != names.SOURCE_STEP or "rerunOf" not in build["spec"], f"{name} of a rerun"
         if work.step != names.SOURCE_STEP:
             assert source is not None, f"{name} before the SRPM was latched"
             assert source.state == "succeeded", f"{name} before the SRPM was latched"
@@ -208,6 +212,9 @@ class Invariants:
 
     def _check_success(self, uid: str, name: str, new: Step, change: Change) -> None:
         """It did succeed, and dnf could see its packages."""
+        if name == names.SOURCE_STEP and "rerunOf" in change.after["spec"]:
+            assert status_of(change.after).id in self._backend.srpms, "a rerun goes on without an SRPM of its own"
+            return
         works = [work for work in self._works(uid, name) if work.attempt == new.attempt]
         assert any(work.truth == "success" for work in works), f"{name} succeeded, but its Job did not"
         if name != names.SOURCE_STEP:

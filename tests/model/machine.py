@@ -28,7 +28,9 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"chroots": [ARM], "queueTimeout": 100},
     {"projectDirname": "demo:pr:1"},
     {"afterBuild": "one"},
+    {"afterBuild": "two"},
     {"withBuild": "two"},
+    {"rerunOf": "one", "source": None},
     {"excludeChroots": ["*"]},
     {"chroots": ["fedora-99-x86_64"]},
 )

@@ -223,6 +223,12 @@ MUTANTS = (
         "JobRefused|had no Job",
         scenes.a_job_is_deleted_before_it_has_a_pod,
     ),
+    Mutant(
+        "a rerun does not wait for its SRPM",
+        Edit(plan._Planner._take_srpm, "if taken is not None:", "if True:"),
+        "a rerun goes on without an SRPM of its own",
+        scenes.a_failed_chroot_is_rerun,
+    ),
     # failures and attempts
     Mutant(
         "a user's failure is tried again",

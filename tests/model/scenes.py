@@ -280,6 +280,18 @@ def a_build_is_gone_when_an_old_event_shows_it(story: Story) -> None:
     story.life.run()
 
 
+def a_failed_chroot_is_rerun(story: Story) -> None:
+    works = story.world.cluster.works
+    story.goes_on(lambda: any(work.step == X86 and work.pod is not None for work in works.values()))
+    story.world.cluster.run_to_end(story.work(X86), "user")
+    story.goes_on(lambda: status_of(story.build).state == "failed")
+    assert (story.state(X86), story.state(ARM)) == ("failed", "succeeded")
+    story.world.create_build("two", rerunOf="one", source=None)
+    story.goes_on(lambda: status_of(story.world.build("two")).state == "succeeded")
+    assert steps_of(status_of(story.world.build("two"))).keys() == {SRC, X86}
+    assert [work.step for work in works.values() if work.build_name == "two"] == [X86]
+
+
 def a_write_is_carried_out_but_its_answer_is_lost(story: Story) -> None:
     story.source_is("pending")
     story.cluster_acts()
@@ -323,5 +335,6 @@ SCENES = (
     a_build_is_deleted_while_it_runs,
     a_build_is_deleted_while_the_backend_is_away,
     a_build_is_gone_when_an_old_event_shows_it,
+    a_failed_chroot_is_rerun,
     a_write_is_carried_out_but_its_answer_is_lost,
 )

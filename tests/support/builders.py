@@ -10,6 +10,7 @@ from copr_operator.api.project import ProjectChroot, ProjectChrootStatus, Projec
 from copr_operator.core import names
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, ContainerView, JobView, Observed, PodView, ProjectView
+from copr_operator.core.plan import Plan
 from copr_operator.core.wire import ArtifactRef, Package, StepFailure, StepSummary, fit_summary
 
 T0 = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -168,3 +169,14 @@ def observed(
         "next_id": 42,
     }
     return Observed(build=of, now=at(now), **{**values, **changes})
+
+
+def reason(decision: Plan) -> str:
+    """Why the build is as it is, by the status of the plan."""
+    assert decision.status is not None
+    return next(c.reason for c in decision.status.conditions if c.type == "Succeeded")
+
+
+def condition_status(decision: Plan, kind: str) -> str | None:
+    assert decision.status is not None
+    return next((c.status.value for c in decision.status.conditions if c.type == kind), None)

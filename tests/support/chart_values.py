@@ -21,7 +21,12 @@ from copr_operator.frontend.settings import FrontendSettings
 
 CHART = Path(__file__).resolve().parents[2] / "helm/copr-operator"
 TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "NoneType": "null", "list": "array"}
-OWNED = frozenset({"root", "host", "port", "tls_cert", "tls_key", "controller", "audience", "scratch", "spool"})
+OWNED = frozenset(
+    {
+        "root", "host", "port", "tls_cert", "tls_key", "controller", "audience", "scratch", "spool", "frontend_url",
+        "frontend_ca_file",
+    }
+)  # fmt: skip
 """Settings of backend and frontend that the chart decides itself."""
 FRONTEND_OWNED = OWNED | {
     "namespace", "watch", "dist_gits", "backend_url", "results_url", "frontend_url", "backend_token_file",

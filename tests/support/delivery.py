@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from copr_operator.core import names
-from copr_operator.core.wire import FinishRequest, StepPlan, StepSummary
+from copr_operator.core.wire import CustomSource, FinishRequest, StepPlan, StepSummary, UploadSource
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 from tests.integration.backend.process import REPOSITORY, free_port
@@ -37,7 +37,9 @@ class RealBackend:
 
 
 @contextlib.asynccontextmanager
-async def real_backend(world: World, kubeconfig: Path, directory: Path) -> AsyncIterator[RealBackend]:
+async def real_backend(
+    world: World, kubeconfig: Path, directory: Path, frontend_url: str = ""
+) -> AsyncIterator[RealBackend]:
     """Starts `copr-operator backend`; its users are ServiceAccounts of the world's namespace."""
     controller = await _token(world.kube, world.namespace, await _account(world, CONTROLLER))
     frontend = await _token(world.kube, world.namespace, await _account(world, FRONTEND))
@@ -52,6 +54,7 @@ async def real_backend(world: World, kubeconfig: Path, directory: Path) -> Async
         "PYTHONPATH": str(REPOSITORY / "operator"),
         "COPR_BACKEND_HOST": "127.0.0.1",
         "COPR_BACKEND_MIN_FREE_BYTES": "0",
+        "COPR_BACKEND_FRONTEND_URL": frontend_url,
         "COPR_BACKEND_CONTROLLER": f"system:serviceaccount:{world.namespace}:{CONTROLLER}",
     }
     command = [sys.executable, "-m", "copr_operator", "backend", "--root", str(root), "--port", str(port)]
@@ -82,10 +85,10 @@ async def _account(world: World, name: str) -> str:
 
 
 async def _allow_builds(world: World, account: str) -> None:
-    """`account` may create builds in the world's namespace, and so send uploads for them."""
+    """`account` may create builds in the world's namespace, and so send uploads for them, and read their results."""
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{world.namespace}"
     meta = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": account}}
-    rule = {"apiGroups": [names.GROUP], "resources": ["coprbuilds"], "verbs": ["create"]}
+    rule = {"apiGroups": [names.GROUP], "resources": ["coprbuilds"], "verbs": ["create", "get"]}
     await world.kube.create(f"{rbac}/roles", {**meta, "kind": "Role", "rules": [rule]})
     binding = {
         **meta,
@@ -160,8 +163,9 @@ class DeliveringPods:
 
     async def _files(self, plan: StepPlan, http: httpx.AsyncClient) -> dict[str, bytes]:
         """What the step makes: an SRPM, or that and a package."""
-        if plan.step == "source" and plan.source is not None and plan.source.type == "upload":
-            fetched = await http.get(f"/agent/v1/upload/{plan.source.ref}")
+        sent = plan.source.payload if isinstance(plan.source, CustomSource) else plan.source
+        if isinstance(sent, UploadSource):
+            fetched = await http.get(f"/agent/v1/upload/{sent.ref}")
             fetched.raise_for_status()
             self.uploads.append(fetched.content)
         arches = ["src"] if plan.step == "source" else ["src", "x86_64"]

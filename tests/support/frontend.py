@@ -101,9 +101,9 @@ async def _true(value: bool) -> bool:
 
 @contextlib.asynccontextmanager
 async def frontend(
-    world: World, directory: Path, kube: KubeClient | None = None, **settings: Any
+    world: World, directory: Path, kube: KubeClient | None = None, port: int = 0, **settings: Any
 ) -> AsyncIterator[Site]:
-    """A frontend in this process. `kube`: a client of its own (default: the world's)."""
+    """A frontend in this process. `kube`: a client of its own (default: the world's); `port` 0: any that is free."""
     values: dict[str, Any] = {
         "namespace": world.namespace,
         "watch": world.namespace,
@@ -114,7 +114,7 @@ async def frontend(
         "read_timeout": 5,
     }
     services = Services(FrontendSettings(**{**values, **settings}), kube or world.kube)
-    config = uvicorn.Config(make_app(services), log_config=None, lifespan="off", host="127.0.0.1", port=0)
+    config = uvicorn.Config(make_app(services), log_config=None, lifespan="off", host="127.0.0.1", port=port)
     server = _Quiet(config)
     async with services.running():
         serving = asyncio.create_task(server.serve())

@@ -5,6 +5,7 @@ with follows the operator. `make generate` writes them where Argo CD's tests loo
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import yaml
 
 from copr_operator.api.build import BuildStatus
 from copr_operator.api.crd import KINDS, definition
+from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.core import names
 from copr_operator.core.manifests import build_labels
-from copr_operator.core.observed import BuildView, ProjectView, format_time
+from copr_operator.core.observed import BuildView, PackageView, ProjectView, format_time
+from copr_operator.core.package import ObservedPackage, plan_package
 from copr_operator.core.plan import plan
 from copr_operator.core.project import ObservedProject, plan_project
 from tests.support import builders as b
@@ -41,12 +44,14 @@ def _builds() -> dict[str, Obj]:
         "new": _build(b.build(adopted=False), BuildStatus()),
         "waits-for-its-project": _planned(b.build(waiting), project=None),
         "queued": _planned(b.build(b.accepted()), source, now=1),
-        "starting": _planned(b.build(b.accepted()), source, b.pod(source, "Pending")),
+        "starting": _planned(b.build(b.accepted()), source, b.pod(source, "Pending"), now=1),
         "makes-the-srpm": _planned(b.build(b.accepted()), source, b.pod(source, source=b.container("running"))),
         "importing": _planned(
             b.build(b.accepted()), source, b.pod(source, source=b.container(), collect=b.container("running"))
         ),
-        "running": _planned(running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, "Pending")),
+        "running": _planned(
+            running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, "Pending"), now=1
+        ),
         "succeeded": _planned(running, *_ended(b.D12), *_ended(b.D13)),
         "skipped": _planned(b.build(b.accepted()), made, b.pod(made, "Succeeded", collect=b.said(for_arm))),
         "failed-in-the-source": _planned(b.build(b.accepted()), *_failed("src", "source", "SourceFailed", "no make")),
@@ -128,6 +133,42 @@ def _project(of: ProjectView, **changes: Any) -> Obj:
     return _object("CoprProject", of, {}, of.spec, decision.status)
 
 
+# -- packages ----------------------------------------------------------------------------------------------------------
+
+
+def _packages() -> dict[str, Obj]:
+    source = {"type": "scm", "scm": {"cloneURL": "https://git.example/hello.git", "committish": "v2.8"}}
+    spec = PackageSpec.model_validate({
+        "owner": "alice", "project": "demo", "name": "hello", "source": source, "buildOnChange": True,
+    })  # fmt: skip
+    package = PackageView("hello", "ns", "package-uid", 1, "1", spec, DefinitionStatus())
+    by_hand = replace(package, spec=spec.model_copy(update={"build_on_change": False}))
+    without = replace(package, spec=spec.model_copy(update={"source": None}))
+
+    def built(state: Any) -> Obj:
+        return _package(package, wanted=replace(b.build(BuildStatus(id=42, state=state)), package_uid="package-uid"))
+
+    found = {
+        "new": _object("CoprPackage", package, {}, spec, package.status),
+        "defined": _package(by_hand),
+        "building": built("running"),
+        "built": built("succeeded"),
+        "build-failed": built("failed"),
+        "build-canceled": built("canceled"),
+        "without-source": _package(without),
+        "refused": _package(package, refusal="exceeded quota: builds"),
+        "name-taken": _package(package, rivals=(replace(package, name="another"),)),
+    }
+    found["changed"] = _changed(found["built"], source={**source, "scm": {**source["scm"], "committish": "v2.9"}})
+    return found
+
+
+def _package(of: PackageView, **changes: Any) -> Obj:
+    decision = plan_package(ObservedPackage(of, b.at(1), **changes), b.CONFIG)
+    assert decision.status is not None, decision
+    return _object("CoprPackage", of, {}, of.spec, decision.status)
+
+
 # -- kinds without a status --------------------------------------------------------------------------------------------
 
 
@@ -139,12 +180,6 @@ def _chroots() -> dict[str, Obj]:
     }
 
 
-def _packages() -> dict[str, Obj]:
-    source = {"type": "scm", "scm": {"cloneURL": "https://git.example/hello.git"}}
-    spec = {"owner": "alice", "project": "demo", "name": "hello", "source": source}
-    return {"defined": _plain("CoprPackage", "hello", spec)}
-
-
 # -- objects -----------------------------------------------------------------------------------------------------------
 
 
@@ -153,16 +188,19 @@ def _plain(kind: str, name: str, spec: Obj) -> Obj:
     return _shown(kind, {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
 
 
-def _object(kind: str, of: BuildView | ProjectView, labels: Mapping[str, str], spec: Any, status: Any) -> Obj:
+def _object(
+    kind: str, of: BuildView | ProjectView | PackageView, labels: Mapping[str, str], spec: Any, status: Any
+) -> Obj:
     metadata = {
         "name": of.name,
         "namespace": of.namespace,
         "uid": of.uid,
         "generation": of.generation,
-        "creationTimestamp": format_time(of.created),
+        "creationTimestamp": format_time(b.T0),
         **({"labels": dict(labels)} if labels else {}),
-        **({"finalizers": list(of.finalizers)} if of.finalizers else {}),
     }
+    if not isinstance(of, PackageView) and of.finalizers:
+        metadata["finalizers"] = list(of.finalizers)
     parts = {
         name: model.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         for name, model in (("spec", spec), ("status", status))

@@ -22,7 +22,7 @@ STORE_UID = 65532
 """User of the backend's pod; a hostPath volume is not given to it by the kubelet."""
 NODE_PORT = 30080
 FRONTEND_PORT = 30081
-SOURCE_PORT, INDEX_PORT, SVN_PORT = 17980, 17981, 17982
+SOURCE_PORT, INDEX_PORT, SVN_PORT, SVN_HTTP_PORT = 17980, 17981, 17982, 17983
 """Where tests that need them start their servers of sources, on the node's address."""
 
 Report = Callable[[str], None]

@@ -1,8 +1,9 @@
-"""A Python package index that speaks PyPI's JSON API, with one small package made on the spot."""
+"""A Python package index that speaks PyPI's JSON API, with two small packages made on the spot."""
 
 import hashlib
 import io
 import json
+import ssl
 import tarfile
 import threading
 import zipfile
@@ -11,11 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-NAME, VERSION = "hello-copr", "1.0"
+NAMES, VERSION = ("hello-copr", "bonjour"), "1.0"
+"""Packages of the index; each has a Python package of its name, with an underscore for the dash."""
 _METADATA = f"""Metadata-Version: 2.1
-Name: {NAME}
+Name: {{name}}
 Version: {VERSION}
 Summary: Says hello
 Home-page: https://hello.example/
@@ -23,33 +26,40 @@ License: MIT
 Requires-Python: >=3.6
 """
 _SETUP = f"""from setuptools import setup
-setup(name={NAME!r}, version={VERSION!r}, description="Says hello", license="MIT", url="https://hello.example/",
-      py_modules=["hello_copr"])
+setup(name="{{name}}", version="{VERSION}", description="Says hello", license="MIT", url="https://hello.example/",
+      packages=["{{module}}"])
 """
+_MODULE = "WORDS = 'Hello, copr!'\n"
 
 
-def _sdist() -> bytes:
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _sdist(name: str) -> bytes:
+    module = _module(name)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, text in {
-            "PKG-INFO": _METADATA,
-            "setup.py": _SETUP,
-            "hello_copr.py": "print('Hello, copr!')\n",
+        for path, text in {
+            "PKG-INFO": _METADATA.format(name=name),
+            "setup.py": _SETUP.format(name=name, module=module),
+            f"{module}/__init__.py": _MODULE,
             "README": "hello\n",
         }.items():
-            entry = tarfile.TarInfo(f"hello_copr-{VERSION}/{name}")
+            entry = tarfile.TarInfo(f"{module}-{VERSION}/{path}")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
     return buffer.getvalue()
 
 
-def _wheel() -> bytes:
+def _wheel(name: str) -> bytes:
+    module = _module(name)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("hello_copr.py", "print('Hello, copr!')\n")
-        archive.writestr(f"hello_copr-{VERSION}.dist-info/METADATA", _METADATA)
-        archive.writestr(f"hello_copr-{VERSION}.dist-info/top_level.txt", "hello_copr\n")
-        archive.writestr(f"hello_copr-{VERSION}.dist-info/RECORD", "")
+        archive.writestr(f"{module}/__init__.py", _MODULE)
+        archive.writestr(f"{module}-{VERSION}.dist-info/METADATA", _METADATA.format(name=name))
+        archive.writestr(f"{module}-{VERSION}.dist-info/top_level.txt", f"{module}\n")
+        archive.writestr(f"{module}-{VERSION}.dist-info/RECORD", "")
     return buffer.getvalue()
 
 
@@ -62,34 +72,44 @@ class PackageIndex:
     requests: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.files = {f"hello_copr-{VERSION}.tar.gz": _sdist(), f"hello_copr-{VERSION}-py3-none-any.whl": _wheel()}
-        self._digests = {name: (hashlib.sha256(data).hexdigest(), hashlib.md5(data, usedforsecurity=False).hexdigest())
-                         for name, data in self.files.items()}  # fmt: skip
-        self.files[f"hello_copr-{VERSION}-py3-none-any.whl.metadata"] = _METADATA.encode()
+        made = {}
+        for name in NAMES:
+            made[f"{_module(name)}-{VERSION}.tar.gz"] = _sdist(name)
+            made[f"{_module(name)}-{VERSION}-py3-none-any.whl"] = _wheel(name)
+            self.files[f"{_module(name)}-{VERSION}-py3-none-any.whl.metadata"] = _METADATA.format(name=name).encode()
+        self._digests = {file: (hashlib.sha256(data).hexdigest(), hashlib.md5(data, usedforsecurity=False).hexdigest())
+                         for file, data in made.items()}  # fmt: skip
+        self.files |= made
 
-    def _urls(self) -> list[dict[str, Any]]:
+    def _urls(self, name: str) -> list[dict[str, Any]]:
         return [
             {
-                "filename": name,
-                "packagetype": "sdist" if name.endswith(".gz") else "bdist_wheel",
-                "url": f"{self.url}/files/{name}",
+                "filename": file,
+                "packagetype": "sdist" if file.endswith(".gz") else "bdist_wheel",
+                "url": f"{self.url}/files/{file}",
                 "digests": {"sha256": sha256, "md5": md5},
                 "md5_digest": md5,
                 "yanked": False,
-                "python_version": "source" if name.endswith(".gz") else "py3",
+                "python_version": "source" if file.endswith(".gz") else "py3",
             }
-            for name, (sha256, md5) in self._digests.items()
+            for file, (sha256, md5) in self._digests.items()
+            if file.startswith(_module(name))
         ]
+
+    def _document(self, name: str) -> bytes:
+        info: dict[str, Any] = dict.fromkeys(("project_urls", "requires_dist", "license_files", "provides_extra"))
+        info |= {"name": name, "version": VERSION, "summary": "Says hello", "license": "MIT", "description": "",
+                 "license_expression": "MIT", "classifiers": [], "home_page": "https://hello.example/",
+                 "author": "", "package_url": "https://hello.example/", "requires_python": ">=3.6",
+                 "author_email": "", "keywords": ""}  # fmt: skip
+        urls = self._urls(name)
+        return json.dumps({"info": info, "urls": urls, "releases": {VERSION: urls}}).encode()
 
     def answer(self, path: str) -> bytes | None:
         self.requests.append(path)
-        if path in (f"/pypi/{NAME}/json", f"/pypi/{NAME}/{VERSION}/json"):
-            info: dict[str, Any] = dict.fromkeys(("project_urls", "requires_dist", "license_files", "provides_extra"))
-            info |= {"name": NAME, "version": VERSION, "summary": "Says hello", "license": "MIT", "description": "",
-                     "license_expression": "MIT", "classifiers": [], "home_page": "https://hello.example/",
-                     "author": "", "package_url": "https://hello.example/", "requires_python": ">=3.6",
-                     "author_email": "", "keywords": ""}  # fmt: skip
-            return json.dumps({"info": info, "urls": self._urls(), "releases": {VERSION: self._urls()}}).encode()
+        for name in NAMES:
+            if path in (f"/pypi/{name}/json", f"/pypi/{name}/{VERSION}/json"):
+                return self._document(name)
         return self.files.get(path.removeprefix("/files/")) if path.startswith("/files/") else None
 
 
@@ -110,10 +130,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def package_index(address: str = "127.0.0.1", port: int = 0) -> Iterator[PackageIndex]:
+def package_index(
+    address: str = "127.0.0.1", port: int = 0, certificate: tuple[Path, Path] | None = None
+) -> Iterator[PackageIndex]:
+    """`certificate`: files of a certificate and its key, for HTTPS."""
     index = PackageIndex()
     server = ThreadingHTTPServer((address, port), partial(_Handler, index))
     index.url = f"http://{address}:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        # The handshake is each connection's own: one that fails must not keep the others waiting.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        index.url = index.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from copr_operator.api.crd import GROUP
 from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
-from copr_operator.core.reasons import FAILURES, WAITS
+from copr_operator.core.reasons import FAILURES, PACKAGES, WAITS
 from tests.support import chart_values
 from tests.support.gitops_states import argocd_files
 
@@ -43,6 +43,12 @@ def waits_table() -> str:
     return "\n".join([*rows, *(f"| {name} | {meaning} |" for name, meaning in sorted(WAITS.items()))])
 
 
+def packages_table() -> str:
+    """A row for each reason of a package's conditions."""
+    rows = ["| reason | what it means |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {name} | {meaning} |" for name, meaning in sorted(PACKAGES.items()))])
+
+
 def chart_files() -> dict[Path, str]:
     """The chart's generated files: the schema of its values, and copies of the CRDs (helm reads no file outside)."""
     crds = {chart_values.CHART / "files/crds" / path.name: path.read_text() for path in CRDS.glob(f"{GROUP}_*.yaml")}
@@ -53,6 +59,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "backend settings": lambda: settings_table(BackendSettings, ENV_PREFIX),
     "chart values": chart_values.table,
     "failures": failures_table,
+    "packages": packages_table,
     "waits": waits_table,
 }
 

@@ -1,10 +1,8 @@
-"""Real servers of sources on loopback: git over HTTP (git http-backend), svnserve, and plain files over HTTP."""
+"""A real server of sources on loopback: git over HTTP (git http-backend), and plain files."""
 
 import asyncio
 import base64
 import os
-import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -135,77 +133,3 @@ async def source_server(root: Path, host: str = "127.0.0.1", port: int = 0) -> A
         yield server
     finally:
         await runner.cleanup()
-
-
-@dataclass
-class SvnServer:
-    root: Path
-    url: str = ""
-
-    def repository(self, name: str, files: Mapping[str, str], password: str | None = None) -> str:
-        """A repository with these files in its first revision; its URL. `password`: alice's, who is needed."""
-        path = self.root / name
-        subprocess.run(["svnadmin", "create", str(path)], check=True)
-        tree = self.root / f"{name}.tree"
-        for file, text in files.items():
-            (tree / file).parent.mkdir(parents=True, exist_ok=True)
-            (tree / file).write_text(text)
-        self._import(tree, path, "the first")
-        anonymous = "read" if password is None else "none"
-        (path / "conf/svnserve.conf").write_text(
-            f"[general]\nanon-access = {anonymous}\nauth-access = write\npassword-db = passwd\n"
-        )
-        (path / "conf/passwd").write_text(f"[users]\nalice = {password or ''}\n")
-        return f"{self.url}/{name}"
-
-    def _import(self, tree: Path, path: Path, message: str) -> None:
-        command = [
-            "svn",
-            "import",
-            "--quiet",
-            "--no-ignore",
-            "--username",
-            "Bob",
-            "-m",
-            message,
-            str(tree),
-            f"file://{path}",
-        ]
-        subprocess.run(command, check=True)
-        shutil.rmtree(tree)
-
-    def change(self, name: str, files: Mapping[str, str]) -> None:
-        """One more revision that writes these files."""
-        tree = self.root / f"{name}.wc"
-        subprocess.run(["svn", "checkout", "--quiet", f"file://{self.root / name}", str(tree)], check=True)
-        for file, text in files.items():
-            (tree / file).write_text(text)
-            subprocess.run(["svn", "add", "--quiet", "--force", "--no-ignore", str(tree / file)], check=True)
-        subprocess.run(["svn", "commit", "--quiet", "--username", "Bob", "-m", "more", str(tree)], check=True)
-        shutil.rmtree(tree)
-
-
-@asynccontextmanager
-async def svn_server(root: Path, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[SvnServer]:
-    """svnserve; port 0: a free one."""
-    root.mkdir(parents=True, exist_ok=True)
-    if port == 0:
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        "svnserve", "--daemon", "--foreground", f"--listen-host={host}", f"--listen-port={port}", f"--root={root}"
-    )
-    try:
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection(host, port)
-                    writer.close()
-                    break
-                except OSError:
-                    await asyncio.sleep(0.01)
-        yield SvnServer(root, f"svn://{host}:{port}")
-    finally:
-        process.terminate()
-        await process.wait()

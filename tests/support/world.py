@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -33,6 +34,8 @@ class FakeBackend:
 
     asked: list[str] = field(default_factory=list)
     broken: bool = False
+    no_srpm: bool = False
+    """The SRPM of a build to rerun is gone."""
     highest: int = 0
     url: str = ""
 
@@ -42,8 +45,13 @@ class FakeBackend:
             self.asked.append(f"{request.method} {request.path}")
             if self.broken:
                 return web.json_response({"error": "the store is away"}, status=503)
+            if request.path == "/uploads":
+                sha256 = hashlib.sha256(await request.read()).hexdigest()
+                return web.json_response({"ref": f"r4nd/{request.query['filename']}", "sha256": sha256})
             if request.path.endswith("/highest-id"):
                 return web.json_response({"id": self.highest})
+            if request.path.endswith("/srpm") and self.no_srpm:
+                return web.json_response({"ready": False, "reason": "SRPMNotFound", "message": "it is gone"})
             return web.json_response({"ready": True})
 
         app = web.Application()

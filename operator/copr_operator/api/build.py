@@ -30,6 +30,16 @@ MAX_CHROOTS = 64
 _MUTABLE = ("cancel", "results")
 
 
+class ForkedFrom(ApiModel):
+    """A build whose results this one takes over."""
+
+    owner: Owner = Field(description="Owner of its project.")
+    project_dirname: Annotated[
+        str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*(:[A-Za-z0-9-]+)*$")
+    ] = Field(description="Its project, or the directory of that.")
+    id: Annotated[int, Field(ge=1)] = Field(description="status.id of the build.")
+
+
 class BuildSpec(ApiModel):
     """What to build. Only `cancel` (false to true) and `results` may change after creation."""
 
@@ -41,7 +51,17 @@ class BuildSpec(ApiModel):
     ) = Field(
         None, description="Directory of the project: the project itself (default), PROJECT:custom:X or PROJECT:pr:N."
     )
-    source: SourceSpec = Field(description="Where the SRPM comes from.")
+    source: SourceSpec | None = Field(None, description="Where the SRPM comes from.")
+    rerun_of: ObjectName | None = Field(
+        None,
+        description="Instead of a source: name of a CoprBuild in this namespace, of the same project directory, whose "
+        "failed chroots are built again from its SRPM.",
+    )
+    forked_from: ForkedFrom | None = Field(
+        None,
+        description="Run nothing, and take over the results of this build. Its project must be public, or a private "
+        "one of the same namespace.",
+    )
     chroots: (
         Annotated[list[ChrootPattern], Field(min_length=1, max_length=MAX_CHROOTS, json_schema_extra=SET)] | None
     ) = Field(None, description="Chroots to build in, names or shell patterns. Absent: all chroots of the project.")
@@ -97,6 +117,7 @@ BuildSpec.model_config["json_schema_extra"] = cel(
         "self.projectDirname.startsWith(self.project + ':')",
         "spec.projectDirname must be the project's name, or start with it and a colon",
     ),
+    ("has(self.source) != has(self.rerunOf)", "spec needs exactly one of source and rerunOf"),
     ("!(has(self.afterBuild) && has(self.withBuild))", "spec.afterBuild and spec.withBuild can't be given together"),
 )
 

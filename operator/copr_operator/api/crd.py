@@ -16,7 +16,7 @@ import yaml
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import KEY_MESSAGE, ApiModel, cel
-from copr_operator.api.package import PackageSpec
+from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 
 GROUP = "copr-operator.dev"
@@ -64,7 +64,8 @@ KINDS = (
             ("Message", "string", ".status.failure.message", 1),
         ),
         selectable=(
-            ".spec.owner", ".spec.project", ".status.state", ".status.id", ".status.source.package.name",
+            ".spec.owner", ".spec.project", ".spec.packageName", ".status.state", ".status.id",
+            ".status.source.package.name",
         ),
     ),
     Kind(
@@ -105,11 +106,15 @@ KINDS = (
         short_names=("cpkg",),
         description="A package of a project, and how its SRPM is made.",
         spec=PackageSpec,
+        status=DefinitionStatus,
         columns=(
             ("Owner", "string", ".spec.owner", 0),
             ("Project", "string", ".spec.project", 0),
             ("Package", "string", ".spec.name", 0),
             ("Source", "string", ".spec.source.type", 0),
+            ("Build", "integer", ".status.lastBuild.id", 0),
+            ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+            ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
             ("Age", "date", ".metadata.creationTimestamp", 0),
         ),
         selectable=(".spec.owner", ".spec.project", ".spec.name"),

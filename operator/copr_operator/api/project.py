@@ -59,6 +59,9 @@ class ProjectSpec(ApiModel):
         default_factory=list, description="Repositories for all builds; copr://OWNER/PROJECT is another project here."
     )
     enable_net: bool = Field(False, description="Network access during %build, unless a build says otherwise.")
+    private: bool = Field(
+        False, description="Only owner, approved builders and admins see the project, its builds and its results."
+    )
     timeout: Annotated[int, Field(ge=1, le=MAX_TIMEOUT)] | None = Field(
         None, description="Upper bound of the timeout of this project's builds, in seconds."
     )
@@ -95,6 +98,7 @@ class ProjectStatus(ApiModel):
     repo_url: Annotated[str, Field(max_length=2600)] | None = Field(
         None, alias="repoURL", description="Base URL of the repositories; append a chroot's name for dnf."
     )
+    private: bool = Field(False, description="Whether the store keeps the results from everybody else.")
     chroots: Annotated[list[ProjectChrootStatus], Field(max_length=MAX_CHROOTS, json_schema_extra=list_map("name"))] = (
         Field(default_factory=list, description="Repository of each chroot.")
     )

@@ -138,7 +138,8 @@ class PypiSpec(ApiModel):
     version: PypiVersion | None = Field(None, description="Version of the package. Absent: the latest.")
     python_versions: Annotated[list[PythonVersion], Field(max_length=8, json_schema_extra=ATOMIC)] = Field(
         default_factory=list,
-        description="Versions of Python to build for, X or X.Y; the first is the base version. For pyp2rpm only.",
+        description="Versions of Python to build for, X or X.Y, as strings (3.10 without quotes is the number 3.1); the "
+        "first is the base version. For pyp2rpm only.",
     )
     spec_generator: Literal["pyp2spec", "pyp2rpm"] = Field("pyp2spec", description="Tool that writes the spec.")
     spec_template: Literal["fedora", "epel7", "mageia", "pld"] | None = Field(
@@ -173,6 +174,11 @@ class CustomSpec(ApiModel):
         json_schema_extra=_inside("resultdir", "the working directory"),
     )
     repos: RepoUrls = Field(default_factory=list, description="Further repositories for builddeps.")
+    hook_payload: UploadSpec | None = Field(
+        None,
+        description="A file sent to the backend before that the script finds as `hook_payload` in its working "
+        "directory: what called a custom webhook.",
+    )
 
 
 class SourceSpec(ApiModel):

@@ -1,16 +1,18 @@
 """What the controller asks for: repositories, removals, the highest build id."""
 
 import asyncio
+import hashlib
 import logging
 
 from copr_operator.backend.guard import BuildGuard
 from copr_operator.backend.layout import RESULTS, Repo, belongs_to_project, build_id_of
+from copr_operator.backend.privacy import Privacy
 from copr_operator.backend.publisher import Publisher
 from copr_operator.backend.spool import Spool
 from copr_operator.backend.store import Store
 from copr_operator.backend.trash import Trash, TrashEntry, TrashPart, chroots_of, result_directories
 from copr_operator.core import names
-from copr_operator.core.wire import ControlAnswer, RemoveBuildRequest
+from copr_operator.core.wire import ControlAnswer, ProjectRequest, RemoveBuildRequest, TakeSrpmRequest
 
 logger = logging.getLogger(__name__)
 
@@ -18,18 +20,22 @@ logger = logging.getLogger(__name__)
 class Control:
     """All of it can be repeated: the same question gets the same answer, or a later one."""
 
-    def __init__(self, store: Store, spool: Spool, publisher: Publisher, trash: Trash, guard: BuildGuard) -> None:
+    def __init__(
+        self, store: Store, spool: Spool, publisher: Publisher, trash: Trash, guard: BuildGuard, privacy: Privacy
+    ) -> None:
         self._store = store
         self._spool = spool
         self._publisher = publisher
         self._trash = trash
         self._guard = guard
+        self._privacy = privacy
         self._lock = asyncio.Lock()
         self._highest = 0
 
     async def start(self) -> None:
         """Take up what a former process left."""
         await asyncio.to_thread(self._trash.load)
+        await asyncio.to_thread(self._privacy.load)
         for entry in self._trash.entries.values():
             if entry.build_id is not None:
                 self._guard.remove(entry.build_id)
@@ -56,10 +62,18 @@ class Control:
             await self._unlist(entry)
         return ControlAnswer(ready=False, message="the files are deleted when the grace time is over")
 
+    async def set_privacy(self, owner: str, project: str, request: ProjectRequest) -> ControlAnswer:
+        """From now on for everything of the project."""
+        async with self._lock:
+            namespace = request.namespace if request.private else None
+            await asyncio.to_thread(self._privacy.mark, owner, project, namespace)
+        return ControlAnswer()
+
     async def remove_project(self, owner: str, project: str) -> ControlAnswer:
         async with self._lock:
             parts, paths, dirnames = await asyncio.to_thread(self._project, owner, project)
             if not dirnames:
+                await asyncio.to_thread(self._privacy.mark, owner, project, None)
                 return ControlAnswer(message="nothing is left")
             parts = [part for part in parts if not self._trash.holds_repo(part.repo)]
             paths = [path for path in paths if not self._trash.holds_path(path)]
@@ -90,6 +104,47 @@ class Control:
         )
 
     # -- builds --------------------------------------------------------------------------------------------------
+
+    async def take_srpm(self, build_id: int, request: TakeSrpmRequest) -> ControlAnswer:
+        """What the source step of another build left becomes this build's, if its SRPM is still the one asked for.
+
+        Raises HttpError 410 when the build has been removed.
+        """
+        source, target = (
+            f"{RESULTS}/{names.srpm_dir(request.owner, request.dirname, number)}"
+            for number in (request.of_build, build_id)
+        )
+        async with self._guard.working(build_id, names.SOURCE_STEP), self._lock:
+            if await asyncio.to_thread(self._sha256, f"{target}/{request.name}") == request.sha256:
+                return ControlAnswer()  # taken before, whatever has become of the other build
+            directory = f"{RESULTS}/{request.owner}/{request.dirname}"
+            gone = self._trash.holds_path(source) or self._trash.holds_path(directory)
+            found = None if gone else await asyncio.to_thread(self._sha256, f"{source}/{request.name}")
+            if found != request.sha256:
+                why = "is not in the store any more" if found is None else f"has the checksum {found} now"
+                message = f"{request.name} of build {request.of_build} {why}"
+                return ControlAnswer(ready=False, reason="SRPMNotFound", message=message)
+            self.seen(build_id)
+            await asyncio.to_thread(self._copy, source, target, request.name)
+        return ControlAnswer()
+
+    def _sha256(self, path: str) -> str | None:
+        """None when there is no such file."""
+        try:
+            file, _entry = self._store.open(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        digest = hashlib.sha256()
+        with file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def _copy(self, source: str, target: str, last: str) -> None:
+        """All files of a directory. `last` shows that the others are there."""
+        files = [entry.name for entry in self._store.list(source) if not entry.is_dir and entry.name[0] != "."]
+        for name in sorted(files, key=lambda name: name == last):
+            self._store.copy(f"{source}/{name}", f"{target}/{name}")
 
     async def remove_build(self, build_id: int, request: RemoveBuildRequest) -> ControlAnswer:
         """Returns when no repository lists the build; its files follow after the grace time."""

@@ -10,15 +10,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from copr_operator.backend.errors import HttpError
-from copr_operator.backend.http_common import bearer, body, content_length, file_response, small_body
+from copr_operator.backend.http_common import bearer, body, file_response, small_body
 from copr_operator.backend.identity import StepIdentity
 from copr_operator.backend.layout import FILE_NAME, LOG_NAME, RESULTS
 from copr_operator.backend.services import Services
 from copr_operator.backend.spool import StepSpool
+from copr_operator.bodies import content_length
 from copr_operator.core import names
 from copr_operator.core.wire import AGENT_PREFIX, FinishRequest
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+TICKET_SLACK = 3600
+"""Seconds that a ticket lasts beside the build's timeout: for images, the queue of a node, the source."""
 _MAX_LOGS = 16
 _MAX_FINISH_BYTES = 4 * 1024**2
 
@@ -31,6 +34,7 @@ class AgentRoutes:
         return [
             Route(f"{AGENT_PREFIX}/srpm", self.srpm, methods=["GET"]),
             Route(f"{AGENT_PREFIX}/upload/{{ref:path}}", self.upload, methods=["GET"]),
+            Route(f"{AGENT_PREFIX}/ticket", self.ticket, methods=["GET"]),
             Route(f"{AGENT_PREFIX}/log/{{name}}", self.log, methods=["PATCH"]),
             Route(f"{AGENT_PREFIX}/files/{{name}}", self.file, methods=["PUT"]),
             Route(f"{AGENT_PREFIX}/finish", self.finish, methods=["POST"]),
@@ -58,6 +62,14 @@ class AgentRoutes:
             raise HttpError(403, "this is not the uploaded file of this pod's build")
         file, entry = await asyncio.to_thread(self._services.uploads.open, who.namespace, ref)
         return file_response(request, file, entry, media_type="application/octet-stream")
+
+    async def ticket(self, request: Request) -> Response:
+        """For dnf, which runs in the untrusted container and may read the build's own project as long as that lasts."""
+        who = await self._services.identities.step(bearer(request))
+        if who.cancelled:
+            raise HttpError(410, "this step has ended")
+        ticket = self._services.tickets.issue(who.owner, who.project, who.timeout + TICKET_SLACK)
+        return Response(ticket.model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     async def log(self, request: Request) -> Response:
         """Append at `offset`. An offset that is not the size gets 409 with the size, to go on from."""

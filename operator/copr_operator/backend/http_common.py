@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from copr_operator import bodies
 from copr_operator.backend.errors import HttpError
 from copr_operator.backend.metrics import Metrics
 from copr_operator.backend.store import Entry, StoreFullError, StorePathError
@@ -67,37 +68,22 @@ def bearer(request: Request) -> str:
     return token
 
 
-def content_length(request: Request) -> int | None:
-    value = request.headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdigit() else None
-
-
 async def body(
-    request: Request, limit: int, *, silence: float, count: Callable[[int], None] = lambda _size: None, reason: str = ""
+    request: Request, limit: int, *, silence: float, count: Callable[[int], None], reason: str
 ) -> AsyncIterator[bytes]:
-    """The body piece by piece. Raises HttpError 413 beyond `limit` bytes, 408 after `silence` seconds without any."""
-    announced = content_length(request)
-    if announced is not None and announced > limit:
-        raise HttpError(413, f"{announced} bytes; at most {limit} are accepted here", reason)
-    received = 0
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(silence):
-                data = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise HttpError(408, f"nothing arrived for {silence:.0f} seconds") from None
-        received += len(data)
-        if received > limit:
-            raise HttpError(413, f"more than {limit} bytes are not accepted here", reason)
-        count(len(data))
-        yield data
+    """The body piece by piece; `count` hears of each. Raises HttpError 408, 413 (`reason`), see bodies.pieces."""
+
+    def refuse(status: int, text: str) -> HttpError:
+        return HttpError(status, text, reason if status == 413 else "")
+
+    async for piece in bodies.pieces(request, limit, silence, refuse):
+        count(len(piece))
+        yield piece
 
 
 async def small_body(request: Request, limit: int, *, silence: float) -> bytes:
-    return b"".join([data async for data in body(request, limit, silence=silence)])
+    """The body at once. Raises HttpError 408, 413."""
+    return await bodies.whole(request, limit, silence, HttpError)
 
 
 def file_response(
@@ -105,7 +91,7 @@ def file_response(
 ) -> Response:
     """An open file as an answer to GET or HEAD, whole or one range of it. Several ranges get the whole file, as
     RFC 9110 allows."""
-    etag = f'"{entry.mtime_ns:x}-{entry.size:x}"'
+    etag = f'"{entry.version or f"{entry.mtime_ns:x}-{entry.size:x}"}"'
     modified = formatdate(entry.mtime_ns // 10**9, usegmt=True)
     base = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes", **(headers or {})}
     if _unchanged(request, etag, entry):

@@ -1,4 +1,7 @@
-"""`/results/`: repositories, results and logs for everybody."""
+"""`/results/`: repositories, results and logs, for everybody or for those who may read a private project.
+
+What somebody may not read is answered as what is not there.
+"""
 
 import asyncio
 import html
@@ -38,6 +41,8 @@ class ResultsRoutes:
     def __init__(self, services: Services) -> None:
         self._store = services.store
         self._spool = services.spool
+        self._privacy = services.privacy
+        self._readers = services.readers
 
     def routes(self) -> list[Route]:
         return [
@@ -55,18 +60,42 @@ class ResultsRoutes:
         segments = path.removesuffix("/").split("/") if path else []
         if not all(safe_segment(segment) for segment in segments):
             raise HttpError(404, "no such file")
-        where = "/".join([RESULTS, *segments])
+        absent = HttpError(404, "no such directory" if path.endswith("/") else "no such file")
+        private = await self._is_private(request, segments, absent)
+        response = await self._found(request, path, segments, absent)
+        if private:
+            # Nobody else's cache may keep it.
+            response.headers["Cache-Control"] = "private, no-cache"
+        return response
+
+    async def _is_private(self, request: Request, segments: list[str], absent: HttpError) -> bool:
+        """Raises `absent` for those who may not read it."""
+        if len(segments) == 1 and await asyncio.to_thread(self._all_private, segments[0]):
+            raise absent
+        if len(segments) < 2 or self._privacy.namespace(segments[0], segments[1]) is None:
+            return False
+        if not await self._readers.may_read(request.headers.get("authorization", ""), segments[0], segments[1]):
+            raise absent
+        return True
+
+    async def _found(self, request: Request, path: str, segments: list[str], absent: HttpError) -> Response:
+        where, below = "/".join([RESULTS, *segments]), "/".join(segments)
         entry = await asyncio.to_thread(self._store.stat, where)
-        below = "/".join(segments)
         if (entry is not None and entry.is_dir) or not segments or self._only_live(below):
             if path and not path.endswith("/"):
                 return RedirectResponse(f"{quote(segments[-1])}/", status_code=301)
             return await self._directory(where, below)
         if path.endswith("/"):
-            raise HttpError(404, "no such directory")
+            raise absent
         if entry is not None:
             return _file(request, *await asyncio.to_thread(self._open, where))
         return await self._live_log(request, segments)
+
+    def _all_private(self, owner: str) -> bool:
+        """Whether an owner has private projects and no others: then not even the owner is there."""
+        names = {entry.name for entry in self._store.list(f"{RESULTS}/{owner}") if safe_segment(entry.name)}
+        names |= self._spool.live_below(owner)
+        return bool(names) and self._privacy.hidden(owner, names) == names
 
     async def _live_log(self, request: Request, segments: list[str]) -> Response:
         log = self._spool.live_log("/".join(segments[:-1]), segments[-1])
@@ -85,8 +114,15 @@ class ResultsRoutes:
             if log is not None and name not in known:
                 status = log.stat()
                 entries.append(Entry(name, False, status.st_size, status.st_mtime_ns))
+        hidden = await asyncio.to_thread(self._hidden, below, [entry.name for entry in entries])
         headers = {**_SECURITY, "Cache-Control": "no-cache"}
-        return HTMLResponse(index_page(below, entries), headers=headers)
+        return HTMLResponse(index_page(below, [e for e in entries if e.name not in hidden]), headers=headers)
+
+    def _hidden(self, below: str, names: list[str]) -> set[str]:
+        """What is left out of the lists of owners and of an owner's directories, for whoever asks."""
+        if not below:
+            return {owner for owner in names if self._all_private(owner)}
+        return set() if "/" in below else self._privacy.hidden(below, names)
 
     def _live_directories(self, below: str) -> set[str]:
         return self._spool.live_below(below)

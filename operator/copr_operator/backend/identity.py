@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from copr_operator.api.build import BuildSpec, BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.api.common import TERMINAL
 from copr_operator.backend.errors import HttpError
+from copr_operator.backend.kept import Kept
 from copr_operator.backend.layout import MAX_PACKAGE_NAME, PACKAGE_NAME, checked
 from copr_operator.core import names
 from copr_operator.core.wire import Package
@@ -25,7 +26,6 @@ from copr_operator.kube.client import ApiError
 POD_NAME = "authentication.kubernetes.io/pod-name"
 POD_UID = "authentication.kubernetes.io/pod-uid"
 CACHE_SECONDS = 10.0
-CACHE_SIZE = 4096
 
 
 class Kube(Protocol):
@@ -81,9 +81,11 @@ class StepIdentity:
     """Known once the source step has ended."""
     srpm_sha256: str | None
     upload_ref: str | None
-    """Of a build from an uploaded file."""
+    """Of a build from an uploaded file, or of one that a webhook's payload goes with."""
     pod_uid: str
     job_uid: str
+    timeout: int
+    """Seconds that the build may run."""
     cancelled: bool
     """The step must not change a repository any more; its logs are still welcome."""
 
@@ -101,29 +103,6 @@ class StepIdentity:
         return names.result_dir(self.owner, self.dirname, self.chroot, self.build_id, self.package.name)
 
 
-class _Cache:
-    """Answers for at most `seconds`, at most `size` of them; the oldest go first. `seconds` None: no time limit."""
-
-    def __init__(self, seconds: float | None, clock: Callable[[], float], size: int = CACHE_SIZE) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._size = size
-        self._kept: dict[str, tuple[float, Any]] = {}
-
-    def get(self, key: str) -> Any | None:
-        at, value = self._kept.get(key, (0.0, None))
-        if value is not None and self._seconds is not None and self._clock() - at > self._seconds:
-            del self._kept[key]
-            return None
-        return value
-
-    def put(self, key: str, value: Any) -> None:
-        self._kept.pop(key, None)
-        self._kept[key] = (self._clock(), value)
-        while len(self._kept) > self._size:
-            del self._kept[next(iter(self._kept))]
-
-
 class Identities:
     """Answers who a bearer token belongs to. Raises HttpError 401, 403, 410, or 503 when that can't be
     said now."""
@@ -135,10 +114,10 @@ class Identities:
         self._kube = kube
         self._controller = controller
         self._audience = audience
-        self._reviews = _Cache(CACHE_SECONDS, clock)
-        self._steps = _Cache(CACHE_SECONDS, clock)
-        self._projects = _Cache(CACHE_SECONDS, clock)
-        self._pods = _Cache(None, clock)
+        self._reviews = Kept(CACHE_SECONDS, clock)
+        self._steps = Kept(CACHE_SECONDS, clock)
+        self._projects = Kept(CACHE_SECONDS, clock)
+        self._pods = Kept(None, clock)
         self._at_once = asyncio.Semaphore(16)
 
     async def user(self, token: str) -> User:
@@ -165,8 +144,8 @@ class Identities:
         if user.name != self._controller:
             raise HttpError(403, f"only {self._controller} may do this, not {user.name}")
 
-    async def require_builder_of(self, token: str, namespace: str) -> None:
-        """The token's user may create CoprBuilds in `namespace`."""
+    async def require(self, token: str, verb: str, namespace: str) -> None:
+        """The token's user may do that with CoprBuilds in `namespace`: `create` is to build, `get` to read results."""
         user = await self.user(token)
         spec = {
             "user": user.name,
@@ -174,7 +153,7 @@ class Identities:
             "groups": list(user.groups),
             "extra": {key: list(values) for key, values in user.extra.items()},
             "resourceAttributes": {
-                "namespace": namespace, "verb": "create", "group": names.GROUP, "resource": "coprbuilds",
+                "namespace": namespace, "verb": verb, "group": names.GROUP, "resource": "coprbuilds",
             },
         }  # fmt: skip
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
@@ -183,7 +162,7 @@ class Identities:
         except ApiError as error:
             raise _unavailable("access can't be reviewed", error) from None
         if not status.get("allowed"):
-            raise HttpError(403, f"{user.name} may not create coprbuilds in namespace {namespace}")
+            raise HttpError(403, f"{user.name} may not {verb} coprbuilds in namespace {namespace}")
 
     async def step(self, token: str, *, fresh: bool = False) -> StepIdentity:
         """The step the pod of this token works for; `fresh`: by the CoprBuild as it is now."""
@@ -268,7 +247,9 @@ def make_identity(
     dirname = checked("dirname", spec.project_dirname or spec.project)
     if dirname != spec.project and not dirname.startswith(f"{spec.project}:"):
         raise HttpError(403, f"{dirname} is not a directory of {spec.project}")
-    upload = spec.source.upload
+    upload = None
+    if spec.source is not None:
+        upload = spec.source.custom.hook_payload if spec.source.custom is not None else spec.source.upload
     return StepIdentity(
         namespace=owner.namespace,
         build_id=status.id,
@@ -282,6 +263,7 @@ def make_identity(
         upload_ref=upload.ref if upload is not None else None,
         pod_uid=pod_uid,
         job_uid=owner.job_uid,
+        timeout=spec.timeout,
         cancelled=spec.cancel or deleted or status.state in TERMINAL or (state is not None and state.state in TERMINAL),
     )
 

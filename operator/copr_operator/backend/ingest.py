@@ -192,22 +192,35 @@ class RpmReader:
         """All packages of builds that succeeded and are not being removed, by result directory."""
         found: dict[str, list[PackageEntry]] = {}
         for directory in await asyncio.to_thread(self._directories, repo):
-            path = f"{repo.results}/{directory}"
-            names = [entry.name for entry in await asyncio.to_thread(self._store.list, path)]
-            rpms = [name for name in names if name.endswith(".rpm") and not name.startswith(".")]
-            inspected = await asyncio.gather(*(self._read(path, directory, name) for name in rpms))
-            found[directory] = [entry for entry in inspected if entry is not None]
+            found[directory] = await self.directory(repo, directory)
         return found
+
+    async def directory(self, repo: Repo, directory: str) -> list[PackageEntry]:
+        """All packages of one build."""
+        path = f"{repo.results}/{directory}"
+        names = [entry.name for entry in await asyncio.to_thread(self._store.list, path)]
+        rpms = [name for name in names if name.endswith(".rpm") and not name.startswith(".")]
+        inspected = await asyncio.gather(*(self._read(path, directory, name) for name in rpms))
+        return [entry for entry in inspected if entry is not None]
 
     async def _read(self, path: str, directory: str, name: str) -> PackageEntry | None:
         href = f"{directory}/{name}"
         try:
-            rpm = await self._inspector.inspect(self._store.local_path(f"{path}/{name}"), href)
+            rpm = await self.inspect(f"{path}/{name}", href)
         except RefusedError as refused:
             # It was good once. One damaged file must not keep the others from being listed.
             logger.error("%s/%s is left out of its repository: %s", path, name, refused.message)
             return None
         return PackageEntry(href, rpm.sha256, rpm.chunks)
+
+    async def inspect(self, path: str, href: str) -> RpmFile:
+        """A stored RPM. Raises RefusedError when it can't be read any more."""
+        local = self._store.local(path)
+        file = await asyncio.to_thread(local.__enter__)
+        try:
+            return await self._inspector.inspect(file, href)
+        finally:
+            await asyncio.to_thread(local.__exit__, None, None, None)
 
     def _directories(self, repo: Repo) -> list[str]:
         removed = self._trash.directories(repo)

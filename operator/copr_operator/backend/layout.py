@@ -4,6 +4,8 @@
 results/<owner>/<dirname>/<chroot>/...   what /results/ serves
 state/repos/<owner>/<dirname>/<chroot>/  index-<sha256 of repomd.xml>: what the metadata of a repository holds
 state/trash/<id>.json                    what is to be deleted, and when
+state/private/<owner>/<project>          the project is private, and in which namespace it is
+state/ticket-key                         what tickets of build pods are signed with
 state/highest-id                         highest build id of what was deleted
 uploads/<random>/                        sources that users sent
 spool/<ID8>/<step>-<attempt>/            files under way and live logs (unless the scratch directory is elsewhere)
@@ -25,6 +27,8 @@ STATE = "state"
 REPOS = f"{STATE}/repos"
 TRASH = f"{STATE}/trash"
 HIGHEST_ID = f"{STATE}/highest-id"
+PRIVATE = f"{STATE}/private"
+TICKET_KEY = f"{STATE}/ticket-key"
 UPLOADS = "uploads"
 REPODATA = "repodata"
 SUCCESS = "success"

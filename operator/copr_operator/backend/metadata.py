@@ -89,6 +89,8 @@ class Index:
     """Names in repodata/ of the files for each of KINDS; empty when there is no metadata yet."""
     superseded: Mapping[str, float] = field(default_factory=dict)
     """Names of older metadata files that readers may still ask for, and when they were replaced."""
+    repomd: str | None = None
+    """Checksum of the repomd.xml it belongs to, None when there is none; not part of its dump, which is named by it."""
 
     @cached_property
     def count(self) -> int:

@@ -8,7 +8,6 @@ next. Readers that hold the old repomd.xml find the files it names for the grace
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -73,8 +72,8 @@ class Repository:
     def load(self) -> Index | None:
         """What is published. None when that can't be told from the private state, which must then be made anew."""
         try:
-            digest = hashlib.sha256(self._store.get(self.repo.repomd)).hexdigest()
-            return Index.load(self._store.get(self._index_path(digest)))
+            digest = self._repomd()
+            return replace(Index.load(self._store.get(self._index_path(digest))), repomd=digest)
         except (FileNotFoundError, IndexDamagedError):
             return None
 
@@ -82,10 +81,11 @@ class Repository:
         """An index to build on when the state is lost. Whatever metadata is there counts as just superseded."""
         now = self._clock()
         names = [entry.name for entry in self._store.list(self.repo.repodata) if _is_metadata(entry.name)]
-        return Index(superseded=dict.fromkeys(names, now))
+        return Index(superseded=dict.fromkeys(names, now), repomd=self._repomd())
 
     def publish(self, index: Index, change: Change) -> Outcome:
-        """Make `index` with `change` what readers see. Raises IndexDamagedError before anything was written."""
+        """Make `index` with `change` what readers see. Raises IndexDamagedError before anything was written, and
+        StoreChangedError when `index` is not what readers see now."""
         new = metadata.render(index, change, self._read(index))
         names = metadata.file_names(new.files)
         now = self._clock()
@@ -100,11 +100,12 @@ class Repository:
         for step, name, data in zip(_STORED, names, new.files, strict=True):
             self._store.put(f"{self.repo.repodata}/{name}", data)
             self._checkpoint(step)
-        current = self._index_path(hashlib.sha256(repomd).hexdigest())
+        published = replace(published, repomd=hashlib.sha256(repomd).hexdigest())
+        current = self._index_path(published.repomd)
         dump = published.dump()
         self._store.put(current, dump)
         self._checkpoint(Step.INDEX_STORED)
-        self._store.put(self.repo.repomd, repomd)
+        self._store.replace(self.repo.repomd, repomd, index.repomd)
         self._checkpoint(Step.REPOMD_REPLACED)
         self._clear(published, current)
         written = sum(len(data) for data in new.files) + len(dump) + len(repomd)
@@ -112,11 +113,9 @@ class Repository:
 
     def clear(self) -> None:
         """Remove metadata whose grace time is over."""
-        with suppress(FileNotFoundError):
-            digest = hashlib.sha256(self._store.get(self.repo.repomd)).hexdigest()
-            with suppress(IndexDamagedError):
-                current = self._index_path(digest)
-                self._clear(Index.load(self._store.get(current)), current)
+        index = self.load()
+        if index is not None:
+            self._clear(index, self._index_path(index.repomd))
 
     def _clear(self, index: Index, current: str) -> None:
         for entry in self._store.list(self.repo.state):
@@ -143,7 +142,13 @@ class Repository:
             files.append(data)
         return tuple(files)
 
-    def _index_path(self, digest: str) -> str:
+    def _repomd(self) -> str | None:
+        try:
+            return hashlib.sha256(self._store.get(self.repo.repomd)).hexdigest()
+        except FileNotFoundError:
+            return None
+
+    def _index_path(self, digest: str | None) -> str:
         return f"{self.repo.state}/index-{digest}"
 
 

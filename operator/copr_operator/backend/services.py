@@ -8,21 +8,32 @@ from contextlib import asynccontextmanager
 
 from copr_operator.backend.control import Control
 from copr_operator.backend.errors import HttpError
+from copr_operator.backend.forks import Forks
 from copr_operator.backend.guard import BuildGuard
 from copr_operator.backend.identity import Identities, Kube
 from copr_operator.backend.ingest import Ingest, Limits, RpmReader
 from copr_operator.backend.inspector import Inspector, WorkerPool
 from copr_operator.backend.layout import Repo
 from copr_operator.backend.metrics import Metrics
+from copr_operator.backend.objects import ObjectStore
+from copr_operator.backend.privacy import Privacy, Tickets
 from copr_operator.backend.publisher import Publisher
+from copr_operator.backend.readers import Readers
 from copr_operator.backend.repository import Checkpoint, Repository, no_checkpoint
 from copr_operator.backend.settings import BackendSettings
 from copr_operator.backend.spool import Spool
-from copr_operator.backend.store import DirectoryStore
+from copr_operator.backend.store import DirectoryStore, Store
 from copr_operator.backend.trash import Trash
 from copr_operator.backend.uploads import Uploads
 
 logger = logging.getLogger(__name__)
+
+
+def open_store(settings: BackendSettings) -> Store:
+    """Raises ValueError for settings that name no store."""
+    if settings.objects_url is None:
+        return DirectoryStore(settings.root)
+    return ObjectStore.at(settings.objects_url, settings.spool)
 
 
 class Services:
@@ -33,14 +44,14 @@ class Services:
         settings: BackendSettings,
         kube: Kube,
         *,
-        store: DirectoryStore | None = None,
+        store: Store | None = None,
         inspector: Inspector | None = None,
         clock: Callable[[], float] = time.time,
         checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.store = store or DirectoryStore(settings.root)
+        self.store = store or open_store(settings)
         self.spool = Spool(settings.spool)
         self._clock = clock
         self._pool = WorkerPool(
@@ -72,7 +83,11 @@ class Services:
             limits=Limits(settings.max_step_files, settings.max_step_bytes),
             metrics=self.metrics,
         )
-        self.control = Control(self.store, self.spool, self.publisher, self.trash, self.guard)
+        self.privacy = Privacy(self.store)
+        self.tickets = Tickets(self.store, clock)
+        self.readers = Readers(self.privacy, self.tickets, self.identities, settings)
+        self.control = Control(self.store, self.spool, self.publisher, self.trash, self.guard, self.privacy)
+        self.forks = Forks(self.store, reader, self.publisher, self.trash, self.guard, self.privacy)
         self.uploads = Uploads(
             self.store,
             settings.spool,
@@ -84,13 +99,16 @@ class Services:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def start(self) -> None:
+        await asyncio.to_thread(self.tickets.load)
         await self.control.start()
+        await self.readers.start()
         self.ready = True
 
     async def close(self) -> None:
         self.ready = False
         await self.publisher.drain()
         await self._pool.close()
+        await self.readers.close()
 
     @asynccontextmanager
     async def exclusive(self, key: str) -> AsyncIterator[None]:

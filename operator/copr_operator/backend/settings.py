@@ -19,6 +19,12 @@ class BackendSettings(EnvironmentSettings):
     prefix = ENV_PREFIX
 
     root: Path = Field(description="Directory of the store, usually where the volume is mounted.")
+    objects_url: str | None = Field(
+        None,
+        pattern=r"^(s3|gs|az)://[^/]+",
+        description="Object storage in place of that directory: `s3://BUCKET/PREFIX`, `gs://...` or `az://...`; then "
+        "only files under way and live logs are in the directory.",
+    )
     scratch: Path | None = Field(
         None,
         description="Directory of files under way and of live logs. Default: `spool` in the store, so that they "
@@ -32,6 +38,12 @@ class BackendSettings(EnvironmentSettings):
         "system:serviceaccount:copr-operator:copr-operator-controller",
         description="Who may call /control/v1: the controller's user name.",
     )
+    frontend_url: Annotated[str, Field(pattern=r"^https?://[!-~]*[!-.0-~]$")] | None = Field(
+        None,
+        description="The frontend, without a slash at the end: it is asked who may read the results of private "
+        "projects. Without it nobody but their build pods and Kubernetes' users can.",
+    )
+    frontend_ca_file: Path | None = Field(None, description="CA bundle for the frontend's TLS.")
     audience: str = Field(TOKEN_AUDIENCE, description="Audience that bearer tokens must be made for.")
 
     removal_grace: Annotated[float, Field(ge=0)] = Field(

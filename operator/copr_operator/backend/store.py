@@ -1,6 +1,6 @@
 """The store: named bytes below one root, written whole and durably or not at all.
 
-`Store` is the seam: today a directory (DirectoryStore), later object storage behind the same methods. Paths are
+`Store` is the seam: a directory (DirectoryStore) or object storage (objects.py) behind the same methods. Paths are
 relative to the root, with `/` between segments. What obstore's LocalStore leaves open on a directory is done here:
 fsync of files and directories, refusal of symlinks, one writing process.
 """
@@ -13,7 +13,7 @@ import shutil
 import stat as stat_module
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -38,6 +38,8 @@ class Entry:
     is_dir: bool
     size: int
     mtime_ns: int
+    version: str | None = None
+    """Another one after every write, where size and time alone may stay the same."""
 
 
 class StorePathError(OSError):
@@ -48,14 +50,25 @@ class StoreFullError(OSError):
     """No space or quota is left."""
 
 
+class StoreChangedError(OSError):
+    """Another process has written what only one may write."""
+
+
 class Store(Protocol):
     """What the backend needs of a place for files. All methods block: call them in a thread."""
 
     def put(self, path: str, data: bytes) -> None:
         """Write all of `data` durably; readers see the old bytes or the new, never a part."""
 
+    def replace(self, path: str, data: bytes, was: str | None) -> None:
+        """Like `put`, for the one file by which readers find all others. `was` is the sha256 of what it is thought to
+        hold, None for nothing. Raises StoreChangedError when another process has written it, where that can be."""
+
     def adopt(self, source: Path, path: str) -> None:
         """Store a local file under `path` as `put` does; `source` stays. No bytes are copied where that can be."""
+
+    def copy(self, source: str, path: str) -> None:
+        """Store what is under `source` under `path` too, as `put` does. No bytes are copied where that can be."""
 
     def get(self, path: str) -> bytes:
         """Raises FileNotFoundError."""
@@ -74,8 +87,15 @@ class Store(Protocol):
     def delete_tree(self, path: str) -> None:
         """Delete a directory with all that is in it."""
 
-    def local_path(self, path: str) -> Path:
-        """Where a file can be read by a program that needs a file name."""
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """Where a file can be read, inside the block, by a program that needs a file name."""
+
+    def free_bytes(self) -> int:
+        """Bytes that can still be taken in."""
+
+    def locked(self, *, patience: float = 60.0, lost: Callable[[], None]) -> AbstractContextManager[None]:
+        """Hold the store as its only writing process. Raises TimeoutError when another holds it for `patience` s.
+        `lost` is called, in any thread, when it can't be held any longer: the process must end at once."""
 
 
 class DirectoryStore:
@@ -91,6 +111,9 @@ class DirectoryStore:
         with self._staged(path) as staged, _os_errors():
             obstore.put(self._objects, staged, data, use_multipart=False)
 
+    def replace(self, path: str, data: bytes, was: str | None) -> None:
+        self.put(path, data)  # the lock is as good as the file system
+
     def adopt(self, source: Path, path: str) -> None:
         inside = source.resolve().is_relative_to(self.root) and not source.is_symlink()
         with self._staged(path) as staged, _os_errors():
@@ -99,6 +122,9 @@ class DirectoryStore:
                 obstore.copy(self._objects, source.resolve().relative_to(self.root).as_posix(), staged)
             else:
                 obstore.put(self._objects, staged, source)
+
+    def copy(self, source: str, path: str) -> None:
+        self.adopt(self._checked(source), path)
 
     @contextmanager
     def _staged(self, path: str) -> Iterator[str]:
@@ -182,17 +208,17 @@ class DirectoryStore:
             _sync(target.parent)
         self.checkpoint("deleted", path)
 
-    def local_path(self, path: str) -> Path:
-        return self._checked(path)
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        yield self._checked(path)
 
     def free_bytes(self) -> int:
-        """Bytes that can still be written."""
         status = os.statvfs(self.root)
         return status.f_bavail * status.f_frsize
 
     @contextmanager
-    def locked(self, *, patience: float = 60.0) -> Iterator[None]:
-        """Hold the store as its only writing process. Raises TimeoutError when another holds it for `patience` s."""
+    def locked(self, *, patience: float = 60.0, lost: Callable[[], None] | None = None) -> Iterator[None]:
+        # a lock of a file goes with its process only: `lost` is never called
         self._make_directories(self.root / "state")
         with (self.root / "state" / "lock").open("w") as file:
             end = time.monotonic() + patience
@@ -211,11 +237,8 @@ class DirectoryStore:
 
     def _checked(self, path: str) -> Path:
         """The path below the root; no component of it is `..`, empty or a symlink."""
-        parts = path.split("/") if path else []
         current = self.root
-        for part in parts:
-            if part in ("", ".", "..") or "\0" in part:
-                raise StorePathError(errno.EINVAL, "not a path of the store", path)
+        for part in checked_parts(path):
             current = current / part
             try:
                 mode = current.lstat().st_mode
@@ -224,6 +247,14 @@ class DirectoryStore:
             if stat_module.S_ISLNK(mode):
                 raise StorePathError(errno.ELOOP, "refusing a symlink", path)
         return current
+
+
+def checked_parts(path: str) -> list[str]:
+    """The segments of a path. Raises StorePathError when it could name anything but what it says."""
+    parts = path.split("/") if path else []
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise StorePathError(errno.EINVAL, "not a path of the store", path)
+    return parts
 
 
 @contextmanager

@@ -1,10 +1,12 @@
-"""Sources that users send before they create a build of type `upload`."""
+"""Sources that users send before they create a build of type `upload`, and what custom webhooks were called with."""
 
 import asyncio
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,7 @@ from copr_operator.backend.errors import HttpError
 from copr_operator.backend.layout import FILE_NAME, UPLOADS
 from copr_operator.backend.spool import receive
 from copr_operator.backend.store import Entry, Store
+from copr_operator.core import names
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +41,32 @@ class Uploads:
         self._clock = clock
         self._retention = retention
         self._namespace_bytes = namespace_bytes
+        self._arriving: Counter[str] = Counter()
+        """Bytes that files under way may have, by namespace."""
+        self._lock = asyncio.Lock()
 
-    async def add(self, namespace: str, name: str, body: AsyncIterator[bytes]) -> dict[str, object]:
-        """Store a file; `{"ref", "sha256", "size"}`. Raises HttpError 400, 413."""
-        if not FILE_NAME.fullmatch(name) or not name.endswith((".src.rpm", ".spec")):
+    async def add(self, namespace: str, name: str, body: AsyncIterator[bytes], size: int) -> dict[str, object]:
+        """Store a file of `size` bytes at most; `{"ref", "sha256", "size"}`. Raises HttpError 400, 413."""
+        if name != names.HOOK_PAYLOAD and not (FILE_NAME.fullmatch(name) and name.endswith((".src.rpm", ".spec"))):
             raise HttpError(400, "the file must be an .src.rpm or a .spec with a plain name", "SourceRefused")
-        if await asyncio.to_thread(self._waiting, namespace) >= self._namespace_bytes:
-            raise HttpError(413, f"too many uploaded files wait in namespace {namespace}")
+        async with self._reserved(namespace, size):
+            return await self._receive(namespace, name, body)
+
+    @asynccontextmanager
+    async def _reserved(self, namespace: str, size: int) -> AsyncIterator[None]:
+        """Room for a file under way, so that many at once can't take more than one after the other."""
+        async with self._lock:
+            waiting = await asyncio.to_thread(self._waiting, namespace) + self._arriving[namespace]
+            if waiting + size > self._namespace_bytes:
+                text = f"{waiting} bytes of uploaded files wait in namespace {namespace}, and {size} more are too many"
+                raise HttpError(413, text)
+            self._arriving[namespace] += size
+        try:
+            yield
+        finally:
+            self._arriving[namespace] -= size
+
+    async def _receive(self, namespace: str, name: str, body: AsyncIterator[bytes]) -> dict[str, object]:
         key = secrets.token_urlsafe(18)
         part = self._spool / key
         try:
@@ -79,10 +101,14 @@ class Uploads:
         for entry in self._store.list(UPLOADS):
             if entry.is_dir:
                 upload = self._load(entry.name)
-                used = upload.used if upload is not None else entry.mtime_ns / 1e9
+                used = upload.used if upload is not None else self._sent(entry)
                 if used < now - self._retention:
                     self._store.delete_tree(f"{UPLOADS}/{entry.name}")
                     self._store.delete(f"{UPLOADS}/{entry.name}.json")
+
+    def _sent(self, directory: Entry) -> float:
+        """When something of an upload was last written."""
+        return max(entry.mtime_ns / 1e9 for entry in (directory, *self._store.list(f"{UPLOADS}/{directory.name}")))
 
     def _waiting(self, namespace: str) -> int:
         entries = (self._load(entry.name) for entry in self._store.list(UPLOADS) if entry.is_dir)

@@ -1,4 +1,4 @@
-"""The backend as the controller asks it: three idempotent requests, one error."""
+"""The backend as the controller asks it: idempotent requests, one error."""
 
 import json
 import ssl
@@ -8,7 +8,15 @@ from urllib.parse import quote
 
 import aiohttp
 
-from copr_operator.core.wire import CONTROL_PREFIX, ControlAnswer, RemoveBuildRequest
+from copr_operator.core.wire import (
+    CONTROL_PREFIX,
+    ControlAnswer,
+    CopiedBuild,
+    CopyBuildRequest,
+    ProjectRequest,
+    RemoveBuildRequest,
+    TakeSrpmRequest,
+)
 
 
 class BackendError(Exception):
@@ -33,6 +41,19 @@ class BackendClient:
         """Makes the (empty) repository of a chroot, if it isn't there."""
         await self._ask("PUT", f"/repos/{_segments(owner, dirname, chroot)}")
 
+    async def take_srpm(self, build_id: int, request: TakeSrpmRequest) -> str:
+        """Empty when the SRPM is the build's own now, else why it never will be."""
+        answer = ControlAnswer.model_validate(
+            await self._request("POST", f"/builds/{build_id}/srpm", request.model_dump(mode="json"))
+        )
+        if not answer.ready and not answer.reason:
+            raise BackendError(answer.message or "the backend has not finished yet")
+        return "" if answer.ready else answer.message
+
+    async def set_privacy(self, owner: str, project: str, request: ProjectRequest) -> None:
+        """Returns when it holds for everything of the project."""
+        await self._ask("PUT", f"/projects/{_segments(owner, project)}", request.model_dump(mode="json"))
+
     async def remove_build(self, build_id: int, request: RemoveBuildRequest) -> None:
         """Returns when no repository lists the build any more."""
         await self._ask("POST", f"/builds/{build_id}/remove", request.model_dump(mode="json"))
@@ -40,6 +61,11 @@ class BackendClient:
     async def remove_project(self, owner: str, project: str) -> None:
         """Returns when nothing of the project is served any more."""
         await self._ask("DELETE", f"/projects/{_segments(owner, project)}")
+
+    async def copy_build(self, build_id: int, request: CopyBuildRequest) -> CopiedBuild:
+        """Returns when the results of the other build are published as this one's too."""
+        body = request.model_dump(mode="json")
+        return CopiedBuild.model_validate(await self._request("POST", f"/builds/{build_id}/copy", body))
 
     async def highest_id(self) -> int:
         """The highest build id in the store, 0 when it is empty."""

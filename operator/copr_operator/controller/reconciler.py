@@ -12,6 +12,7 @@ from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor, dump
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.metrics import Metrics
+from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store, try_view
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView, build_view, project_view
@@ -57,6 +58,7 @@ class Reconciler:
         self._metrics = metrics
         self._config = config
         self._wake = wake
+        self._packages = Packages(kube, store, executor, config)
         self._written: dict[str, float] = {}
         """When the status of each build was last written, by uid, in loop time."""
 
@@ -66,6 +68,8 @@ class Reconciler:
         current_id.set(None)
         if key.kind == "project":
             return await self._project(key)
+        if key.kind == "package":
+            return await self._packages.reconcile(key)
         return await self._build(key)
 
     # -- builds ----------------------------------------------------------------------------------------------------
@@ -121,12 +125,19 @@ class Reconciler:
             jobs=jobs,
             pods=self._store.newest_pods(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
-            batch=await batch_of(build, self._store.builds.values(), self._lookup) if waiting else Batch(),
+            batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
+            original=await self._original_of(build) if waiting else None,
+            srpm_taken=self._executor.srpms.get(build.uid),
             next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.directories for entry in directory),
+            copied=self._executor.copied.get(build.uid),
             results_removed=build.uid in self._executor.removed,
             backend_message=self._executor.backend_message(build.uid),
         )
+
+    async def _original_of(self, build: BuildView) -> BuildView | None:
+        name = build.spec.rerun_of
+        return await self._lookup(build.namespace, name) if name is not None else None
 
     async def _lookup(self, namespace: str, name: str) -> BuildView | None:
         return await self._find_build(Key("build", namespace, name))
@@ -152,6 +163,8 @@ class Reconciler:
         self._events.build_changed(build, written)
         if written.status.state in TERMINAL and build.status.state not in TERMINAL:
             self._ended(written)
+        elif build.status.id is None:
+            self._wake_waiting(written)  # it may be what they say is missing
         return True
 
     def _ended(self, build: BuildView) -> None:
@@ -159,10 +172,12 @@ class Reconciler:
         reason = build.status.failure.reason if build.status.failure is not None else ""
         self._metrics.ended.labels(build.status.state or "", reason).inc()
         self._forget(build)
-        for other in self._store.builds.values():
-            waits = other.spec.after_build is not None or other.spec.with_build is not None
-            if other.namespace == build.namespace and waits:
-                self._wake(Key("build", other.namespace, other.name))
+        self._packages.ended(build)
+        self._wake_waiting(build)
+
+    def _wake_waiting(self, build: BuildView) -> None:
+        for other in self._store.waiting_for(build):
+            self._wake(Key("build", other.namespace, other.name))
 
     def _forget(self, build: BuildView) -> None:
         self._written.pop(build.uid, None)
@@ -218,6 +233,8 @@ class Reconciler:
             project=project,
             now=datetime.now(UTC),
             rivals=self._store.rivals(project),
+            # What is private is told again at each start: the store may have come from an older backup.
+            private=self._executor.private.get(project.uid, project.status.private and not project.spec.private),
             ensured=frozenset(confirmed | ready),
             active_builds=sum(bool(self._store.jobs_of(b)) for b in self._store.builds_of(project)),
             removed=project.uid in self._executor.removed,

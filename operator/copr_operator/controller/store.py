@@ -4,7 +4,7 @@ Three sources write it: watch events, the controller's own writes (`assume_*`: t
 must not), and a full LIST that drops what the watch missed. An event that is older than what is held changes nothing.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -12,22 +12,36 @@ from pydantic import ValidationError
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.table import Table, V
-from copr_operator.core.observed import BuildView, ChrootView, JobView, PodView, ProjectView
+from copr_operator.core.observed import BuildView, ChrootView, JobView, PackageView, PodView, ProjectView
 
 
 class Key(NamedTuple):
     """What the queue works on."""
 
     kind: str
-    """`build` or `project`."""
+    """`build`, `project` or `package`."""
     namespace: str
     name: str
 
 
 def _build_index(build: BuildView) -> Iterator[Hashable]:
     yield "project", build.namespace, build.spec.owner, build.spec.project
+    if build.spec.after_build is not None or build.spec.with_build is not None:
+        yield "batched", build.namespace
+    if build.spec.rerun_of is not None:
+        yield "rerun", build.namespace, build.spec.rerun_of
     for chroot in build.status.chroots:
         yield "chroot", chroot.name
+    if build.package is not None:
+        yield _package_key(build)
+
+
+def _package_key(build: BuildView) -> Hashable:
+    return "package", build.namespace, build.spec.owner, build.spec.project, build.package
+
+
+def _package_index(package: PackageView) -> Iterator[Hashable]:
+    yield "package", package.namespace, package.spec.owner, package.spec.project, package.spec.name
 
 
 def _project_index(project: ProjectView) -> Iterator[Hashable]:
@@ -45,6 +59,7 @@ class Store:
         self.builds: Table[BuildView] = Table(_build_index)
         """Builds that have not ended; ended ones leave."""
         self.projects: Table[ProjectView] = Table(_project_index)
+        self.packages: Table[PackageView] = Table(_package_index)
         # A Job counts in its own namespace only: anyone may name the uid of a build elsewhere.
         self.jobs: Table[JobView] = Table(lambda job: [(job.namespace, job.owner[1])])
         self.pods: Table[PodView] = Table(lambda pod: [(pod.namespace, pod.job_uid)])
@@ -67,10 +82,10 @@ class Store:
                 newest[job.uid] = max(pods, key=lambda pod: (pod.created, pod.name))
         return newest
 
-    def project_of(self, build: BuildView) -> ProjectView | None:
-        """The CoprProject of the build's namespace with its owner and project name; whoever holds the name first."""
-        named = self.projects.indexed(("name", build.spec.owner, build.spec.project))
-        same = (project for project in named if project.namespace == build.namespace)
+    def project_of(self, part: BuildView | PackageView) -> ProjectView | None:
+        """The CoprProject of the same namespace with its owner and project name; whoever holds the name first."""
+        named = self.projects.indexed(("name", part.spec.owner, part.spec.project))
+        same = (project for project in named if project.namespace == part.namespace)
         return min(same, key=lambda p: (not _holds(p), p.created, p.uid), default=None)
 
     def rivals(self, project: ProjectView) -> tuple[ProjectView, ...]:
@@ -81,18 +96,58 @@ class Store:
     def builds_of(self, project: ProjectView) -> list[BuildView]:
         return list(self.builds.indexed(("project", project.namespace, project.spec.owner, project.spec.name)))
 
+    def batched(self, namespace: str) -> list[BuildView]:
+        """Builds of a namespace with `afterBuild` or `withBuild`."""
+        return list(self.builds.indexed(("batched", namespace)))
+
+    def waiting_for(self, build: BuildView) -> list[BuildView]:
+        """Builds that may wait for this one: `afterBuild` and `withBuild` reach through whole batches."""
+        return [*self.batched(build.namespace), *self.builds.indexed(("rerun", build.namespace, build.name))]
+
+    def packages_of(self, build: BuildView) -> Collection[PackageView]:
+        """The CoprPackages that a build is one of."""
+        return self.packages.indexed(_package_key(build)) if build.package is not None else ()
+
+    def builds_of_package(self, package: PackageView) -> list[BuildView]:
+        """Those that have not ended."""
+        return [build for key in _package_index(package) for build in self.builds.indexed(key)]
+
+    def package_rivals(self, package: PackageView) -> tuple[PackageView, ...]:
+        """Other CoprPackages of the same project and name."""
+        named = (other for key in _package_index(package) for other in self.packages.indexed(key))
+        return tuple(other for other in named if other.uid != package.uid)
+
     # -- events ----------------------------------------------------------------------------------------------------
 
     def build_event(self, kind: str | None, obj: Mapping[str, Any], view: BuildView | None) -> None:
         """`view` is None when the spec can't be read. A build that ends leaves the filtered watch as DELETED."""
         meta = obj["metadata"]
         key = Key("build", meta["namespace"], meta["name"])
+        held = self.builds.find(meta["uid"])
         if kind == "DELETED" or view is None or view.status.state in TERMINAL:
             if self.builds.drop(meta["uid"], meta.get("resourceVersion", "")) is not None or kind != "DELETED":
                 self._wake(key)
+            if held is not None:
+                self.wake_packages(held)
             return
         if self.builds.put(view):
             self._wake(key)
+            self._number_known(held, view)
+
+    def _number_known(self, before: BuildView | None, build: BuildView) -> None:
+        """A package hears of its builds when they have got their number, and when they are over."""
+        if build.status.id is not None and (before is None or before.status.id is None):
+            self.wake_packages(build)
+
+    def wake_packages(self, build: BuildView) -> None:
+        for package in self.packages_of(build):
+            self._wake(Key("package", package.namespace, package.name))
+
+    def package_event(self, kind: str | None, view: PackageView) -> None:
+        if not _apply(self.packages, kind, view):
+            return
+        for one in (view, *self.package_rivals(view)):
+            self._wake(Key("package", one.namespace, one.name))
 
     def project_event(self, kind: str | None, view: ProjectView) -> None:
         if not _apply(self.projects, kind, view):
@@ -153,11 +208,16 @@ class Store:
         """A build we have just written. One that has ended is dropped: history costs nothing."""
         if view.status.state in TERMINAL and not view.deleting:
             self.builds.drop(view.uid, view.resource_version)
-        else:
-            self.builds.put(view)
+            return
+        held = self.builds.find(view.uid)
+        if self.builds.put(view):
+            self._number_known(held, view)
 
     def assume_project(self, view: ProjectView) -> None:
         self.projects.put(view)
+
+    def assume_package(self, view: PackageView) -> None:
+        self.packages.put(view)
 
 
 def _apply(table: Table[V], kind: str | None, view: V) -> bool:

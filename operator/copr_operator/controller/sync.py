@@ -53,7 +53,7 @@ class Synchronizer:
         Jobs and Pods come before builds, so that no build is planned without the Jobs it has already.
         """
         store, feeder = self._store, self._feeder
-        tables = (store.pods, store.jobs, store.builds, store.projects, store.chroot_objects)
+        tables = (store.pods, store.jobs, store.builds, store.projects, store.packages, store.chroot_objects)
         held = [table.uids() for table in tables]
         living = await self._list("coprchroots", feeder.chroot, paths.copr, {}, (self._installation,))
         living |= await self._list("coprprojects", feeder.project, paths.copr, {})
@@ -61,9 +61,12 @@ class Synchronizer:
         living |= await self._list("jobs", feeder.job, lambda _, namespace: paths.jobs(namespace), ours)
         living |= await self._list("pods", feeder.pod, paths.core, ours)
         living |= await self._list("coprbuilds", feeder.build, paths.copr, {"fieldSelector": ACTIVE_SELECTOR})
+        living |= await self._list("coprpackages", feeder.package, paths.copr, {})
         self._drop_ghosts(set().union(*held) - living)
         for project in store.projects.values():
             self._wake(Key("project", project.namespace, project.name))
+        for package in store.packages.values():
+            self._wake(Key("package", package.namespace, package.name))
         for build in store.builds.values():
             self._wake(Key("build", build.namespace, build.name))
         for job in store.jobs.values():
@@ -95,6 +98,7 @@ class Synchronizer:
             (store.jobs, lambda job: store.job_event("DELETED", job)),
             (store.builds, self._drop_build),
             (store.projects, lambda project: store.project_event("DELETED", project)),
+            (store.packages, lambda package: store.package_event("DELETED", package)),
             (store.chroot_objects, lambda chroot: store.chroot_event("DELETED", chroot)),
         )
         for table, drop in tables:
@@ -108,6 +112,7 @@ class Synchronizer:
     def _drop_build(self, build: BuildView) -> None:
         if self._store.builds.drop(build.uid, build.resource_version) is not None:
             self._wake(Key("build", build.namespace, build.name))
+            self._store.wake_packages(build)
 
     # -- ended builds ------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from copr_operator.controller.lease import LEASE_NAME
 from copr_operator.controller.store import Store, try_view
 from copr_operator.controller.table import Table, V
 from copr_operator.core import names
-from copr_operator.core.observed import build_view, chroot_view, job_view, pod_view, project_view
+from copr_operator.core.observed import build_view, chroot_view, job_view, package_view, pod_view, project_view
 from copr_operator.kube.client import KubeClient
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,10 @@ class Feeder:
     def project(self, kind: str | None, obj: Mapping[str, Any]) -> None:
         view = try_view(project_view, obj)
         self._give(kind, obj, view, self._store.projects, self._store.project_event)
+
+    def package(self, kind: str | None, obj: Mapping[str, Any]) -> None:
+        view = try_view(package_view, obj)
+        self._give(kind, obj, view, self._store.packages, self._store.package_event)
 
     def chroot(self, kind: str | None, obj: Mapping[str, Any]) -> None:
         view = try_view(chroot_view, obj)
@@ -91,6 +95,7 @@ def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
     kinds: tuple[tuple[str, str, str, Apply], ...] = (
         (names.GROUP, names.VERSION, "coprchroots", feeder.chroot),
         (names.GROUP, names.VERSION, "coprprojects", feeder.project),
+        (names.GROUP, names.VERSION, "coprpackages", feeder.package),
         (names.GROUP, names.VERSION, "coprbuilds", feeder.build),
         ("batch", "v1", "jobs", feeder.job),
         ("", "v1", "pods", feeder.pod),

@@ -33,8 +33,26 @@ class ReadJobEvents:
 
 
 @dataclass(frozen=True)
+class ReadPodEvents:
+    """Find out why a pod that has its node does not start: what its sandbox and volumes lack shows in Events only."""
+
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class EnsureDirectory:
     """Make the repositories of a project directory such as `demo:pr:1`."""
+
+
+@dataclass(frozen=True)
+class TakeSrpm:
+    """Have the backend make the SRPM of the build to rerun this build's own (core.reruns)."""
+
+
+@dataclass(frozen=True)
+class CopyResults:
+    """Have the backend take over the results of the build that this one is forked from."""
 
 
 @dataclass(frozen=True)
@@ -47,4 +65,15 @@ class RemoveFinalizer:
     """Let the object go."""
 
 
-Action = Adopt | CreateJob | DeleteJob | ReadJobEvents | EnsureDirectory | RemoveResults | RemoveFinalizer
+Action = (
+    Adopt
+    | CreateJob
+    | DeleteJob
+    | ReadJobEvents
+    | ReadPodEvents
+    | EnsureDirectory
+    | TakeSrpm
+    | CopyResults
+    | RemoveResults
+    | RemoveFinalizer
+)

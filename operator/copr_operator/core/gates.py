@@ -40,6 +40,16 @@ def project_gate(observed: Observed) -> Gate | None:
     return None
 
 
+def copy_gate(observed: Observed, config: OperatorConfig) -> Gate | None:
+    """What a forked build needs; None when its results may be taken over."""
+    gate = project_gate(observed) or _repositories_gate(
+        observed, [c.name for c in observed.build.status.chroots], config
+    )
+    if gate is None and observed.backend_message:
+        return Gate("BackendUnavailable", observed.backend_message, look_again=config.deadlines.backend_retry)
+    return gate
+
+
 def start_gate(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> Gate | None:
     """All that the Job of this step and attempt needs; None when it may be made."""
     gate = project_gate(observed)
@@ -55,8 +65,9 @@ def _chroots_gate(observed: Observed, step: str, chosen: list[str], config: Oper
     project = observed.project
     assert project is not None  # noqa: S101 (the project gate comes first)
     needed = list(chosen)
-    if step == names.SOURCE_STEP:
-        image_chroot = sources.image_chroot(observed.build.spec.source, project.spec)
+    source = observed.build.spec.source
+    if step == names.SOURCE_STEP and source is not None:
+        image_chroot = sources.image_chroot(source, project.spec)
         needed += [image_chroot] if image_chroot is not None else []
     for name in needed:
         chroot = observed.chroots.get(name)
@@ -64,6 +75,12 @@ def _chroots_gate(observed: Observed, step: str, chosen: list[str], config: Oper
             return Gate("ChrootNotFound", f"no CoprChroot defines {name} in this installation")
         if not chroot.enabled:
             return Gate("ChrootDisabled", f"chroot {name} is disabled by the administrator")
+    return _repositories_gate(observed, chosen, config)
+
+
+def _repositories_gate(observed: Observed, chosen: list[str], config: OperatorConfig) -> Gate | None:
+    project = observed.project
+    assert project is not None  # noqa: S101 (the project gate comes first)
     ready = {c.name for c in project.status.chroots if c.ready}
     missing = [name for name in chosen if name not in ready]
     if missing:

@@ -153,8 +153,9 @@ def _image_chroot(observed: Observed, step: str) -> str | None:
     """The chroot whose image the step runs in; None for the installation's source image."""
     if step != names.SOURCE_STEP:
         return step
-    project = observed.project
-    return sources.image_chroot(observed.build.spec.source, project.spec) if project is not None else None
+    project, source = observed.project, observed.build.spec.source
+    assert project is not None and source is not None  # noqa: S101, PT018 (core.gates and core.plan have seen both)
+    return sources.image_chroot(source, project.spec)
 
 
 def chroot_resources(
@@ -251,7 +252,8 @@ def _source_volumes(build: BuildView, plan: StepPlan, config: OperatorConfig) ->
         volumes.append({"name": "source-ca", "configMap": {"name": config.sources.ca_config_map}})
     if _clones(plan):
         volumes.append({"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}})
-    scm = build.spec.source.scm
+    source = build.spec.source
+    scm = source.scm if source is not None else None
     if plan.step == "source" and scm is not None and scm.credentials_secret is not None:
         # optional: a pod that waits for a Secret says so in its events only, and is tried again; `fetch` says it now.
         secret = {"secretName": scm.credentials_secret, "optional": True, "defaultMode": 0o400}

@@ -38,6 +38,8 @@ IN_DIR = "/copr/in"
 OUT_DIR = "/copr/out"
 CTL_DIR = "/copr/ctl"
 END_FIFO = f"{CTL_DIR}/end"
+HOOK_PAYLOAD = "hook_payload"
+"""What a webhook brought, in the working directory of a custom source's script (Copr's custom_source_method.rst)."""
 PRIVATE_DIR = "/copr/private"
 """Scratch space of `fetch`, in memory: what git, svn and ssh are configured with. No other container has it."""
 CREDENTIALS_DIR = "/copr/credentials"
@@ -97,3 +99,13 @@ def job_name(build_uid: str, step: str, attempt: int) -> str:
     uid = build_uid.replace("-", "")[:10]
     part = SOURCE_STEP if step == SOURCE_STEP else slug(step)
     return f"cb-{uid}-{part}-{attempt}"
+
+
+def package_build_name(package: str, uid: str, number: int, digest: str) -> str:
+    """Of the CoprBuild of a CoprPackage's source: the same for the same source as the package's `number`th."""
+    return f"{slug(package.lower())}-{short_hash(f'{uid} {number} {digest}')}".lstrip("-")
+
+
+def owned_by_package(name: str, uid: str) -> dict[str, object]:
+    """Owner reference of a CoprBuild that was made from a CoprPackage."""
+    return {"apiVersion": API_VERSION, "kind": "CoprPackage", "name": name, "uid": uid, "controller": True}

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core import names
+from copr_operator.core.wire import CopiedBuild
 
 JobState = Literal["active", "complete", "failed"]
 
@@ -41,6 +43,9 @@ class PodView:
     message: str = ""
     scheduled: bool = False
     scheduling_message: str = ""
+    node: str = ""
+    sandboxed: bool = False
+    """Its sandbox is there: containers can be started in it."""
     disrupted: bool = False
     deleting: bool = False
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
@@ -76,6 +81,8 @@ class BuildView:
     status: BuildStatus
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
+    package_uid: str = ""
+    """uid of the CoprPackage that it belongs to, if it was made from one."""
 
     @property
     def finalized(self) -> bool:
@@ -85,6 +92,12 @@ class BuildView:
     @property
     def dirname(self) -> str:
         return self.spec.project_dirname or self.spec.project
+
+    @property
+    def package(self) -> str | None:
+        """Name of its package: the SRPM's own, else the one that was announced."""
+        source = self.status.source
+        return source.package.name if source is not None and source.package is not None else self.spec.package_name
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,18 @@ class ProjectView:
 
 
 @dataclass(frozen=True)
+class PackageView:
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    spec: PackageSpec
+    status: DefinitionStatus
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
 class ChrootView:
     name: str
     namespace: str
@@ -118,14 +143,16 @@ class ChrootView:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The API server would not create a Job, or the Job controller would not create its pod."""
+    """The API server would not create a Job, the Job controller would not create its pod, or the pod does not start."""
 
     status: int
-    """HTTP status; 0 for what a FailedCreate Event said (an empty message: nothing was found)."""
+    """HTTP status; 0 for what an Event said (an empty message: nothing was found)."""
     message: str
     at: datetime
     reason: str = ""
     """Name of the failure, where the status does not tell."""
+    waits: str = ""
+    """Name of the reason to wait, when the refusal will pass by itself (core.refusals)."""
 
     @property
     def of_job(self) -> bool:
@@ -139,6 +166,8 @@ class Batch:
 
     blocked: bool = False
     message: str = ""
+    circle: str = ""
+    """In words, the circle of waiting builds that this one has closed."""
 
 
 @dataclass(frozen=True)
@@ -154,12 +183,18 @@ class Observed:
     pods: Mapping[str, PodView] = field(default_factory=dict)
     """The newest pod of each Job, by Job uid."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
-    """By Job name."""
+    """By the name of the Job; what Events say of a pod, by the name of the pod."""
     batch: Batch = Batch()
     next_id: int | None = None
     """The id this build gets if it has none yet."""
     directory_ready: bool = True
     """Whether the repositories of a directory other than the project's own are there."""
+    original: BuildView | None = None
+    """The build to rerun, if spec.rerunOf names one that is there."""
+    srpm_taken: str | None = None
+    """What the backend said of its SRPM: nothing yet (None), that it is this build's now (empty), why it can't be."""
+    copied: CopiedBuild | None = None
+    """What the backend took over for a forked build; None: it was not asked, or did not answer."""
     results_removed: bool = False
     """Whether the backend has said that the build is out of every repository."""
     backend_message: str = ""
@@ -206,6 +241,7 @@ def build_view(obj: Mapping[str, Any]) -> BuildView:
         status=BuildStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
+        package_uid=controller_of(obj, "CoprPackage")[1],
     )
 
 
@@ -223,6 +259,21 @@ def project_view(obj: Mapping[str, Any]) -> ProjectView:
         status=ProjectStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
+    )
+
+
+def package_view(obj: Mapping[str, Any]) -> PackageView:
+    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    meta = obj["metadata"]
+    return PackageView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 1),
+        resource_version=meta.get("resourceVersion", ""),
+        spec=PackageSpec.model_validate(obj["spec"]),
+        status=DefinitionStatus.model_validate(obj.get("status") or {}),
+        deleting="deletionTimestamp" in meta,
     )
 
 
@@ -281,6 +332,8 @@ def pod_view(obj: Mapping[str, Any]) -> PodView:
         message=status.get("message", ""),
         scheduled=scheduled.get("status") == "True",
         scheduling_message=scheduled.get("message", ""),
+        node=(obj.get("spec") or {}).get("nodeName", ""),
+        sandboxed=(conditions.get("PodReadyToStartContainers") or {}).get("status") == "True",
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
         deleting="deletionTimestamp" in meta,
         containers=containers,

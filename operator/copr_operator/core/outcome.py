@@ -15,6 +15,7 @@ from copr_operator.core import names
 from copr_operator.core.config import Deadlines
 from copr_operator.core.observed import ContainerView, JobView, PodView
 from copr_operator.core.reasons import FAILURES, FailureClass
+from copr_operator.core.userns import lacks_user_namespaces
 from copr_operator.core.wire import WRAPPER_REASONS, AgentExit, StepSummary
 
 FETCH: Final = "fetch"
@@ -123,6 +124,10 @@ def _with_tail(message: str, summary: StepSummary | None) -> str:
     return f"{message}\n{tail}".strip() if tail else message
 
 
+_START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
+"""The runtime's, of a container that has ended without having run; its message is the runtime's too."""
+
+
 def _why_failed(step: str, job: JobView, pod: PodView | None) -> Fault:
     work_name = work_container(step)
     if pod is None:
@@ -135,12 +140,15 @@ def _why_failed(step: str, job: JobView, pod: PodView | None) -> Fault:
         return Fault("Disrupted", pod.message or job.message or "the pod was disrupted", work_name)
     if pod.reason == "Evicted":  # without DisruptionTarget the kubelet evicts for the pod's own storage use
         return Fault("StorageLimit", pod.message, work_name)
+    for name, container in pod.containers.items():
+        if container.reason in _START_ERRORS and lacks_user_namespaces(container.message):
+            return Fault("UserNamespacesUnavailable", f"node {pod.node}: {name}: {container.message}", work_name)
     if fetch is not None and fetch.state == "terminated" and fetch.exit_code != AgentExit.OK:
         return _agent_fault(FETCH, "FetchFailed", fetch)
     if work is not None and work.state == "terminated":
         if work.reason == "OOMKilled":
             return Fault("OOMKilled", _with_tail("the memory limit was reached", summary), work_name)
-        if work.reason in ("StartError", "ContainerCannotRun"):
+        if work.reason in _START_ERRORS:
             return Fault("ToolMissing", f"the image can't run the build: {work.message}", work_name)
         if work.exit_code != 0:
             return _work_fault(step, work, pod, summary)
@@ -208,19 +216,21 @@ def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, dead
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":  # a large repository may take as long as all else together
         deadline = (fetch.started or pod.created) + timedelta(seconds=deadlines.fetching)
-    held = _why_held(pod)
-    return Reading("starting", "Held" if held else "Starting", held or _why_starting(pod), deadline=deadline)
+    reason, message = _why_held(pod) or ("Starting", _why_starting(pod))
+    return Reading("starting", reason, message, deadline=deadline)
 
 
-def _why_held(pod: PodView) -> str:
-    """What keeps a pod from starting until someone mends it; empty when nothing does. A full cluster is no such thing.
+def _why_held(pod: PodView) -> tuple[str, str] | None:
+    """What keeps a pod from starting until someone mends it. A full cluster is no such thing.
 
     Only the reason, without the kubelet's words: they change with every try.
     """
     for name, container in sorted(pod.containers.items()):
         if container.reason in _PULL_ERRORS | _CREATE_ERRORS:
-            return f"container {name}: {container.reason}"
-    return ""
+            lacking = container.reason in _CREATE_ERRORS and lacks_user_namespaces(container.message)
+            reason = "UserNamespacesUnavailable" if lacking else "Held"
+            return reason, f"container {name}: {container.reason}"
+    return None
 
 
 def _why_starting(pod: PodView) -> str:
@@ -240,6 +250,8 @@ def _overdue(step: str, reading: Reading, pod: PodView | None) -> Fault:
         for name, container in sorted(pod.containers.items()):
             if container.reason in _PULL_ERRORS:
                 return Fault("ImagePullFailed", f"container {name}: {container.message or container.reason}", work_name)
+            if container.reason in _CREATE_ERRORS and lacks_user_namespaces(container.message):
+                return Fault("UserNamespacesUnavailable", f"node {pod.node}: {container.message}", work_name)
             if container.reason in _CREATE_ERRORS:
                 return Fault("ContainerError", f"container {name}: {container.message or container.reason}", work_name)
         return Fault("StartingTimeout", reading.message, work_name)

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
 from copr_operator.api.common import TERMINAL
-from copr_operator.core import actions, arches, gates, names, sources
+from copr_operator.core import actions, arches, forks, gates, names, reruns, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed, format_time
@@ -156,13 +156,19 @@ class _Planner:
         source = status.source or SourceStatus(state="pending")
         if source.state in TERMINAL:
             return status
-        if source.state == "pending":
+        if source.state == "pending" and self.observed.batch.circle:
+            return self._give_up(status, "CircularWait", self.observed.batch.circle)
+        if source.state == "pending" and self.build.spec.source is not None:
             try:
                 sources.step_source(self.build.spec.source, self.config.sources)
             except sources.SourceError as error:
                 return self._give_up(status, error.reason, error.message)
         if not status.chroots:
             return self._choose_chroots(status, source)
+        if self.build.spec.rerun_of is not None:
+            return self._take_srpm(status)
+        if self.build.spec.forked_from is not None:
+            return self._forked(status, source)
         step = self._read(names.SOURCE_STEP, source.state, source.attempt)
         new = source.model_copy(update={"state": step.state, "attempt": step.attempt, **step.times(source)})
         if step.state == "succeeded":
@@ -172,15 +178,33 @@ class _Planner:
             return _all_failed(status, new, failure_status(step.fault, None, self.build, self.config))
         return status.model_copy(update={"source": new})
 
+    def _forked(self, status: BuildStatus, source: SourceStatus) -> BuildStatus:
+        """Nothing runs: the build has ended when the backend has taken over the results of another."""
+        gate = gates.copy_gate(self.observed, self.config)
+        copied = self.observed.copied
+        if gate is not None or copied is None:
+            self._wait(gate)
+            if gate is None and not self.build.spec.cancel:
+                self.actions.append(actions.CopyResults())
+            return status.model_copy(update={"source": source})
+        if copied.package is None or not copied.chroots:
+            return self._give_up(status, "NothingToFork", "the other build has no results that could be taken over")
+        return forks.taken_over(status, copied, self.build, self.config, self.observed.now)
+
     def _choose_chroots(self, status: BuildStatus, source: SourceStatus) -> BuildStatus:
         """The chroots are chosen once, when the project is there: later edits of the project don't touch the build."""
         gate = gates.project_gate(self.observed)
-        project = self.observed.project
+        project, original = self.observed.project, self.observed.original
+        if gate is None and self.build.spec.rerun_of is not None:
+            gate = reruns.original_gate(self.observed)
         if gate is not None or project is None:
             self._wait(gate)
             return status.model_copy(update={"source": source})
         enabled = [chroot.name for chroot in project.spec.chroots]
-        chosen = select(self.build.spec.chroots, self.build.spec.exclude_chroots, enabled)
+        if original is not None:
+            chosen = reruns.choose(self.build, original, enabled)
+        else:
+            chosen = select(self.build.spec.chroots, self.build.spec.exclude_chroots, enabled)
         if chosen.reason:
             return self._give_up(status, chosen.reason, chosen.message)
         # Latched at once: gates and later plans look at the chroots in the status.
@@ -192,6 +216,25 @@ class _Planner:
                 "repo_url": f"{self.config.results_url}/results/{self.build.spec.owner}/{self.build.spec.project}",
             }
         )
+
+    def _take_srpm(self, status: BuildStatus) -> BuildStatus:
+        """In place of the source step of a rerun: the SRPM of the other build becomes this one's."""
+        original, taken = self.observed.original, self.observed.srpm_taken
+        gate = reruns.original_gate(self.observed)
+        gate = gate or gates.start_gate(self.observed, names.SOURCE_STEP, 1, self.config)
+        if gate is None and original is not None:
+            wrong = reruns.problem(self.build, original)
+            if wrong is not None:
+                return self._give_up(status, wrong.reason, wrong.message)
+            if taken:
+                return self._give_up(status, "SRPMNotFound", taken)
+            if taken is not None:
+                self.important = True
+                self.reason, self.message = "Queued", "the SRPM is there, and the Jobs of the chroots are due"
+                return reruns.taken_over(status, self.observed, original, self.config)
+            gate = reruns.take_gate(self.observed, self.config)
+        self._open(gate)
+        return status
 
     def _import(self, status: BuildStatus, source: SourceStatus, step: Step) -> BuildStatus:
         """Latches the package and the SRPM, and skips the chroots that its arch tags rule out."""
@@ -288,8 +331,13 @@ class _Planner:
         gate = gates.start_gate(self.observed, step.name, step.attempt, self.config)
         if gate is None:
             self.actions.append(actions.CreateJob(step.name, step.attempt))
-        elif gate.action is not None:
-            self.actions.append(gate.action)
+        else:
+            self._open(gate)
+
+    def _open(self, gate: gates.Gate | None) -> None:
+        """Opens a gate that is the controller's to open; waits for any other."""
+        if gate is not None and gate.action is not None:
+            self.actions += [] if self.build.spec.cancel else [gate.action]
         else:
             self._wait(gate)
 

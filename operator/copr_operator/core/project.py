@@ -25,6 +25,13 @@ class EnsureRepository:
 
 
 @dataclass(frozen=True)
+class SetPrivacy:
+    """Have the backend show the results to everybody, or not."""
+
+    private: bool
+
+
+@dataclass(frozen=True)
 class RemoveProject:
     """Have the backend remove everything of the project."""
 
@@ -34,7 +41,7 @@ class ReleaseProject:
     """Take our finalizer off."""
 
 
-ProjectAction = AdoptProject | EnsureRepository | RemoveProject | ReleaseProject
+ProjectAction = AdoptProject | SetPrivacy | EnsureRepository | RemoveProject | ReleaseProject
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class ObservedProject:
     now: datetime
     rivals: tuple[ProjectView, ...] = ()
     """Other CoprProjects with the same owner and name, in any namespace."""
+    private: bool = False
+    """Whether the backend keeps the results from those who may not see the project."""
     ensured: frozenset[str] = frozenset()
     """Chroots whose repository the backend has confirmed since this controller started."""
     active_builds: int = 0
@@ -80,10 +89,14 @@ def plan_project(observed: ObservedProject, config: OperatorConfig) -> ProjectPl
     if not gates.holds_name(project):
         # Written before anything is made in the store: the backend asks who holds the name.
         return ProjectPlan(status=_status(observed, config, None))
-    missing = [c.name for c in project.spec.chroots if c.name not in observed.ensured]
-    if missing and not observed.backend_message:
-        return ProjectPlan(actions=tuple(EnsureRepository(name) for name in missing))
-    requeue = observed.now + timedelta(seconds=config.deadlines.backend_retry) if missing else None
+    # Privacy comes first: no repository is ever there before it is kept from those who may not read it.
+    due: list[ProjectAction] = []
+    if observed.private != project.spec.private:
+        due.append(SetPrivacy(project.spec.private))
+    due += [EnsureRepository(c.name) for c in project.spec.chroots if c.name not in observed.ensured]
+    if due and not observed.backend_message:
+        return ProjectPlan(actions=tuple(due))
+    requeue = observed.now + timedelta(seconds=config.deadlines.backend_retry) if due else None
     return ProjectPlan(status=_status(observed, config, None), requeue_at=requeue)
 
 
@@ -114,6 +127,9 @@ def _status(observed: ObservedProject, config: OperatorConfig, taken: tuple[str,
         held, ready = (false, *taken), (false, *taken)
     else:
         held = (true, "NameHeld", f"{project.spec.owner}/{project.spec.name} is this project's")
+        waiting = (
+            ["the project to become private or public"] if observed.private != project.spec.private else []
+        ) + waiting
         if observed.backend_message and waiting:
             ready = (false, "BackendUnavailable", observed.backend_message)
         elif waiting:
@@ -128,6 +144,7 @@ def _status(observed: ObservedProject, config: OperatorConfig, taken: tuple[str,
         observed_generation=project.generation,
         conditions=merge_conditions(project.status.conditions, wanted, project.generation, observed.now),
         repo_url=None if taken else f"{config.results_url}/results/{project.spec.owner}/{project.spec.name}",
+        private=observed.private,
         chroots=[
             ProjectChrootStatus(name=c.name, ready=taken is None and c.name in observed.ensured)
             for c in project.spec.chroots

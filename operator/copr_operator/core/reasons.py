@@ -31,7 +31,17 @@ FAILURES: dict[str, Reason] = {
         # before anything runs
         Reason("NoChroots", _USER, "No chroot is left to build in.", "Name chroots that the project has enabled."),
         Reason("ChrootNotInProject", _USER, "A wanted chroot is not one of the project's.", "Enable it in the project."),
+        Reason("NothingToFork", _USER, "The build to fork from has no results that this one may take over.",
+               "Name one that succeeded, in a public project or in a private one of the same namespace."),
         Reason("QueueTimeout", _USER, "The build waited longer than spec.queueTimeout.", "See what it waited for; raise the timeout."),
+        Reason("CircularWait", _USER, "The builds that afterBuild, withBuild and rerunOf name wait for each other.",
+               "Submit the build without the link that closes the circle."),
+        Reason("OriginalOfOtherProject", _USER, "The build to rerun is of another project or directory.", "Rerun it where it was built."),
+        Reason("OriginalWithoutSRPM", _USER, "The build to rerun has no SRPM.", "Submit its source again."),
+        Reason("NothingToRerun", _USER, "No chroot of the build to rerun has failed, or none of those asked for.",
+               "Name chroots that failed, or submit the source again."),
+        Reason("SRPMNotFound", _USER, "The SRPM of the build to rerun is not (or no longer) in the store as it was.",
+               "Submit its source again."),
         Reason("NameCollision", _POLICY, "A Job of the needed name belongs to something else.", "Remove that Job."),
         Reason("JobRefused", _POLICY, "The API server refused the Job.", "See the message; an administrator must allow it."),
         # source step
@@ -71,8 +81,9 @@ FAILURES: dict[str, Reason] = {
         Reason("ToolMissing", _POLICY, "The image lacks a program the step needs.", "Use an image that has it."),
         Reason("NetworkIsolationUnavailable", _POLICY, "The build can't be cut off from the network on this node.",
                "Allow nested user namespaces in build pods, or choose another network profile."),
-        Reason("UserNamespacesUnavailable", _POLICY, "The cluster would run the build without a user namespace of its own.",
-               "Kubernetes 1.33 or newer, with its feature gate UserNamespacesSupport on."),
+        Reason("UserNamespacesUnavailable", _POLICY, "The cluster or the node can't give the build a user namespace of its own.",
+               "Kubernetes 1.33 or newer with UserNamespacesSupport on; nodes with Linux 6.3 or newer, a runtime that knows user namespaces "
+               "and volumes that can be idmapped; or select other nodes in the CoprChroot."),
         Reason("ImagePullFailed", _INFRA, "The image of a container could not be pulled.", "Check its name and the pull secrets."),
         Reason("Unschedulable", _INFRA, "No node could take the pod in time.", "Check node selectors and free resources."),
         Reason("StartingTimeout", _INFRA, "The pod did not start in time.", "See the pod's events."),
@@ -96,16 +107,36 @@ WAITS: dict[str, str] = {
     "ChrootDisabled": "The CoprChroot is disabled by the administrator.",
     "RepositoryNotReady": "The (empty) repository of a chroot is not there yet.",
     "BackendUnavailable": "The backend can't be reached.",
+    "OriginalNotFound": "The build to rerun (spec.rerunOf) does not exist in this namespace.",
+    "WaitingForOriginal": "The build to rerun (spec.rerunOf) has not ended.",
     "WaitingForBatch": "Another build must end first (spec.afterBuild).",
     "Queued": "The Job exists or is due, and has no pod yet.",
-    "Held": "Its Job or pod can't start: quota, admission, the image, a container's settings or a suspension; the message says which. It starts by itself when that is mended.",
-    "WaitingForPreviousJob": "A Job of the same name from a deleted build is still going away.",
+    "Held": "Its Job or pod can't start: quota, admission, the image, a volume, a container's settings or a suspension; the message says which. It starts by itself when that is mended.",
+    "UserNamespacesUnavailable": "The node can't give the pod a user namespace of its own. It starts by itself when that is mended in the time a pod has to start.",
+    "WaitingForPreviousJob": "A Job of the previous attempt, or one of the same name from a deleted build, is still going away.",
+    "Unschedulable": "No node can take the pod yet; the message is the scheduler's.",
     "Starting": "The pod is being scheduled or its images are being pulled.",
     "SourceRunning": "The SRPM is being made.",
     "Importing": "The SRPM is being stored.",
     "Building": "RPMs are being built.",
     "Retrying": "An infrastructure failure is being retried.",
 }
+
+
+PACKAGES: dict[str, str] = {
+    "Defined": "No build has been made of the package.",
+    "Building": "The newest build has not ended.",
+    "BuildSucceeded": "The newest build succeeded, or was skipped in every chroot.",
+    "BuildFailed": "The newest build failed; its own status says why.",
+    "BuildCanceled": "The newest build was canceled.",
+    "BuildRefused": "The API server would not create the build: quota or admission; the message says which. It is tried again.",
+    "NameCollision": "A CoprBuild of the needed name belongs to something else. Delete it, or rename it.",
+    "NameTaken": "Another CoprPackage of the namespace defines this package: the one whose name comes first counts.",
+    "SourceMissing": "buildOnChange is set, and there is no source to build.",
+}
+"""Of a CoprPackage's conditions."""
+STALLED_PACKAGES = frozenset({"BuildFailed", "BuildCanceled", "NameCollision", "NameTaken", "SourceMissing"})
+"""Those that time alone does not mend."""
 
 
 def failure_class(reason: str) -> FailureClass:

@@ -60,8 +60,11 @@ def step_source(source: SourceSpec, settings: SourceSettings) -> StepSource:
     if source.rubygems is not None:
         return RubyGemsSource(name=source.rubygems.name, gem_source=settings.gem_source)
     if source.custom is not None:
+        sent = source.custom.hook_payload
         return CustomSource(
-            script=script_text(source.custom.script), resultdir=inside(source.custom.resultdir or "", "resultdir")
+            script=script_text(source.custom.script),
+            resultdir=inside(source.custom.resultdir or "", "resultdir"),
+            payload=UploadSource(ref=sent.ref, sha256=sent.sha256) if sent is not None else None,
         )
     raise ValueError(f"a source of type {source.type} without its member: the schema refuses that")
 

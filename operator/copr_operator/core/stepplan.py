@@ -1,5 +1,7 @@
 """What a build pod is told: a StepPlan out of the build, its project and its chroot."""
 
+from collections.abc import Iterable
+
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.project import ProjectChroot, ProjectSpec
 from copr_operator.core import names, sources
@@ -34,6 +36,7 @@ def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfi
     source = build.status.source
     package, srpm = (source.package, source.srpm) if source is not None else (None, None)
     assert package is not None and srpm is not None, "the SRPM is latched first"  # noqa: S101, PT018 (see core.plan)
+    repos = _repos(observed, step, chroot, project.spec, settings, config)
     enable_net = project.spec.enable_net if build.spec.enable_net is None else build.spec.enable_net
     return common.model_copy(
         update={
@@ -43,7 +46,7 @@ def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfi
             "srpm": ArtifactRef(name=srpm.url.rpartition("/")[2], sha256=srpm.sha256),
             "enable_net": enable_net,
             "network_profile": chroot.network_profile,
-            "repos": _repos(observed, step, chroot, project.spec, settings, config),
+            "repos": _with_private(repos, project.spec, config),
             "dist": chroot.dist,
             "release_ver": chroot.release_ver,
             "macros": dict(chroot.macros),
@@ -57,7 +60,7 @@ def step_plan(observed: Observed, step: str, attempt: int, config: OperatorConfi
 def _source_plan(common: StepPlan, observed: Observed, config: OperatorConfig) -> StepPlan:
     """In a chroot's image the source step has that chroot's packages and repositories, and `custom` its own on top."""
     project, source = observed.project, observed.build.spec.source
-    assert project is not None  # noqa: S101 (core.gates has seen it)
+    assert project is not None and source is not None  # noqa: S101, PT018 (core.gates and core.plan have seen both)
     update: dict[str, object] = {
         "source": sources.step_source(source, config.sources),
         "egress": EgressRules(allow=config.sources.egress_allow, deny=config.sources.egress_deny),
@@ -75,7 +78,8 @@ def _source_plan(common: StepPlan, observed: Observed, config: OperatorConfig) -
         urls = [_expand(url, name or "", config) for url in source.custom.repos]
         repos += [RepoConfig(id=f"additional_{number}", baseurl=url) for number, url in enumerate(urls, start=1)]
         packages += source.custom.builddeps
-    return common.model_copy(update={**update, "repos": tuple(repos), "extra_packages": tuple(packages)})
+    update |= {"repos": _with_private(repos, project.spec, config), "extra_packages": tuple(packages)}
+    return common.model_copy(update=update)
 
 
 def _repos(
@@ -96,6 +100,17 @@ def _repos(
     for number, url in enumerate((*project.additional_repos, *settings.additional_repos), start=1):
         repos.append(RepoConfig(id=f"additional_{number}", baseurl=_expand(url, chroot_name, config)))
     return tuple(repos)
+
+
+def _with_private(repos: Iterable[RepoConfig], project: ProjectSpec, config: OperatorConfig) -> tuple[RepoConfig, ...]:
+    """Marks those of a private project itself; what is private elsewhere its builds can't read either."""
+    if not project.private:
+        return tuple(repos)
+    own = f"{config.backend_url}/results/{project.owner}/{project.name}"
+    return tuple(
+        repo.model_copy(update={"private": True}) if repo.baseurl.startswith((f"{own}/", f"{own}:")) else repo
+        for repo in repos
+    )
 
 
 def _chroot_repos(name: str, chroot: ChrootSpec, config: OperatorConfig) -> list[RepoConfig]:

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from copr_operator.api.build import ChrootStatus, SourceStatus
 from copr_operator.api.common import TERMINAL, Phase
 from copr_operator.core import names, outcome
-from copr_operator.core.actions import Action, ReadJobEvents
+from copr_operator.core.actions import Action, ReadJobEvents, ReadPodEvents
 from copr_operator.core.config import OperatorConfig
-from copr_operator.core.observed import JobView, Observed, Refusal, format_time
+from copr_operator.core.observed import JobView, Observed, PodView, Refusal, format_time
 from copr_operator.core.outcome import Fault
+from copr_operator.core.userns import lacks_user_namespaces
 from copr_operator.core.wire import StepSummary
 
 
@@ -61,14 +62,14 @@ def read(observed: Observed, name: str, state: str, attempt: int, config: Operat
 
 
 def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, config: OperatorConfig) -> Step:
-    """403 is quota or admission: it waits, and starts by itself when the cause goes. The rest can't become right."""
-    if refusal.status != 403:
+    """What will pass is tried again now and then, so that it starts by itself. The rest can't become right."""
+    if not refusal.waits:
         reason = refusal.reason or ("NameCollision" if refusal.status == 409 else "JobRefused")
         fault = Fault(reason, refusal.message, outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
     again = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)
     return Step(
-        name, attempt, reason="Held", message=refusal.message, held=observed.now < again, look_again=again
+        name, attempt, reason=refusal.waits, message=refusal.message, held=observed.now < again, look_again=again
     )  # fmt: skip
 
 
@@ -84,9 +85,18 @@ def _read_job(observed: Observed, name: str, attempt: int, job: JobView, config:
     )  # fmt: skip
     if _ORDER.get(reading.state, len(_ORDER)) < _ORDER.get(latched, 0):
         return _no_way_back(step, latched)
-    if pod is not None or job.state != "active" or reading.state != "starting":
+    if job.state != "active":
         return step
-    return _without_pod(observed, step, job, config)
+    if pod is None:
+        return _without_pod(observed, step, job, config) if reading.state == "starting" else step
+    late = reading.fault is not None and reading.fault.reason == "StartingTimeout"
+    if (reading.reason != "Starting" and not late) or _has_begun(pod):
+        return step
+    return _not_yet_started(observed, step, pod, config)
+
+
+def _has_begun(pod: PodView) -> bool:
+    return pod.sandboxed or any(container.state != "waiting" for container in pod.containers.values())
 
 
 _ORDER: dict[str, int] = {"pending": 0, "starting": 1, "running": 2, "importing": 3}
@@ -98,6 +108,33 @@ def _no_way_back(step: Step, latched: str) -> Step:
         return replace(step, state="importing", reason="Importing")
     reason = "SourceRunning" if step.name == names.SOURCE_STEP else "Building"
     return replace(step, state="running", reason=reason, message="the pod is gone, and its Job has not ended yet")
+
+
+def _not_yet_started(observed: Observed, step: Step, pod: PodView, config: OperatorConfig) -> Step:
+    """A pod alone does not say why it has no node, sandbox or volumes for long: the scheduler and its Events do."""
+    look = pod.created + timedelta(seconds=config.deadlines.refused_look)
+    if not pod.scheduled:
+        if observed.now < look:
+            return replace(step, look_again=look)
+        unschedulable = step.reason == "Starting" and pod.scheduling_message
+        return replace(step, reason="Unschedulable", message=pod.scheduling_message) if unschedulable else step
+    told = observed.refusals.get(pod.name)
+    if told is not None:
+        look = told.at + timedelta(seconds=config.deadlines.refusal_retry)
+        step = _as_told(step, pod, told) if told.message else step
+    if step.fault is not None or observed.now < look:
+        return replace(step, look_again=None if step.fault is not None else look)
+    return replace(step, actions=(ReadPodEvents(pod.name, pod.uid),))
+
+
+def _as_told(step: Step, pod: PodView, told: Refusal) -> Step:
+    """By its newest Event. A node without user namespaces is the administrator's to mend: no other try would help."""
+    lacking = lacks_user_namespaces(told.message)
+    message = f"node {pod.node}: {told.message}"
+    if step.fault is None:
+        return replace(step, reason="UserNamespacesUnavailable" if lacking else "Held", message=message)
+    reason = "UserNamespacesUnavailable" if lacking else step.fault.reason
+    return replace(step, fault=Fault(reason, message, step.fault.step))
 
 
 def _without_pod(observed: Observed, step: Step, job: JobView, config: OperatorConfig) -> Step:

@@ -132,6 +132,8 @@ class CustomSource(WireModel):
     script: str
     resultdir: str = "."
     """Relative and without `..`."""
+    payload: UploadSource | None = None
+    """What called the webhook that had the build made."""
 
 
 StepSource = Annotated[
@@ -161,6 +163,8 @@ class RepoConfig(WireModel):
     id: str
     baseurl: str
     priority: int | None = None
+    private: bool = False
+    """Of the step's own project, whose results only a ticket of the backend opens."""
 
 
 class StepLimits(WireModel):
@@ -278,6 +282,60 @@ class RemoveBuildRequest(WireModel):
     package: str | None = None
 
 
+class TakeSrpmRequest(WireModel):
+    """`POST /control/v1/builds/<id>/srpm`: the SRPM of another build of the same directory becomes this one's too."""
+
+    owner: str
+    dirname: str
+    of_build: int
+    """Id of the build that made it."""
+    name: str
+    sha256: str
+
+
+class ProjectRequest(WireModel):
+    """`PUT /control/v1/projects/<owner>/<project>`: who may read its results. Repeatable."""
+
+    private: bool
+    namespace: str
+    """Of the CoprProject."""
+
+
+class Ticket(WireModel):
+    """`GET /agent/v1/ticket`: what dnf shows to read the results of the step's own project (HTTP Basic)."""
+
+    username: str
+    password: str
+
+
+class CopyBuildRequest(WireModel):
+    """`POST /control/v1/builds/<id>/copy`: the results of another build become this one's too. Repeatable."""
+
+    owner: str
+    dirname: str
+    namespace: str
+    """Of this build: a private project's results don't leave its namespace."""
+    chroots: tuple[str, ...]
+    from_owner: str
+    from_dirname: str
+    from_id: int
+
+
+class CopiedChroot(WireModel):
+    name: str
+    packages: int
+
+
+class CopiedBuild(WireModel):
+    """What was taken over, published already; without a package: nothing."""
+
+    package: Package | None = None
+    srpm: ArtifactRef | None = None
+    chroots: tuple[CopiedChroot, ...] = ()
+
+
 class ControlAnswer(WireModel):
     ready: bool = True
     message: str = ""
+    reason: str = ""
+    """Name of the failure (core.reasons) when it will never be ready."""

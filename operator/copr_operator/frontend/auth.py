@@ -12,6 +12,7 @@ from starlette.requests import Request
 from copr_operator.frontend import tokens
 from copr_operator.frontend.errors import CoprError, LoginError, unavailable
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import Viewer
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -77,6 +78,10 @@ class Authenticator:
                 self._failed(login)
             raise LoginError(self._frontend_url)
         return account
+
+    def viewer(self, request: Request) -> Viewer:
+        """Who a read is for: the account of its credentials if it has some."""
+        return Viewer(lambda: self.account(request))
 
     def _credentials(self, request: Request) -> tuple[str, str]:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")

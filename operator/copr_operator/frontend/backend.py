@@ -41,12 +41,8 @@ class BackendClient:
 
     async def upload(self, namespace: str, file: SpooledFile) -> tuple[str, str]:
         """Ref and SHA-256 of the stored file. Raises CoprError with the backend's own words, or 503."""
-        try:
-            token = (await asyncio.to_thread(self._token_file.read_text)).strip()
-        except OSError as error:
-            raise unavailable(f"The frontend has no token for the results store: {error.strerror}") from None
         headers = {
-            "Authorization": f"Bearer {token}",
+            **await self._token(),
             "Content-Type": "application/octet-stream",
             "Content-Length": str(file.size),
         }
@@ -57,7 +53,8 @@ class BackendClient:
         return str(answer["ref"]), file.sha256
 
     async def packages(self, directory: str) -> list[dict[str, Any]]:
-        """NEVRAs of one result directory, the source package's included; none when it has no results.
+        """NEVRAs of one result directory, also of a private project, the source package's included; none when it has no
+        results.
 
         Ask for directories of steps that have succeeded only: the answer is kept.
         """
@@ -65,7 +62,8 @@ class BackendClient:
         if kept is not None:
             return kept
         try:
-            answer = await self._send("GET", f"/results/{quote(directory)}/results.json")
+            path = f"/results/{quote(directory)}/results.json"
+            answer = await self._send("GET", path, headers=await self._token())
         except CoprError as error:
             if error.status == 404:
                 return []
@@ -77,6 +75,13 @@ class BackendClient:
         while len(self._packages) > _MOST_KEPT:
             del self._packages[next(iter(self._packages))]
         return packages
+
+    async def _token(self) -> dict[str, str]:
+        """The header that shows who is asking."""
+        try:
+            return {"Authorization": f"Bearer {(await asyncio.to_thread(self._token_file.read_text)).strip()}"}
+        except OSError as error:
+            raise unavailable(f"The frontend has no token for the results store: {error.strerror}") from None
 
     async def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         assert self._session is not None  # noqa: S101 (see the class)

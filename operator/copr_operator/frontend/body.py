@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
+from copr_operator import bodies
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.fields import single
 from copr_operator.frontend.multipart import MultipartError, MultipartParser, PartData, PartHead, boundary_of
@@ -61,30 +62,9 @@ class Form:
     files: Mapping[str, SpooledFile] = field(default_factory=dict)
 
 
-async def _pieces(request: Request, limit: int, silence: float) -> AsyncIterator[bytes]:
-    """The body piece by piece. Raises CoprError 413 beyond `limit` bytes, 408 after `silence` seconds without any."""
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
-        raise CoprError(413, f"The request is larger than {limit} bytes.")
-    received = 0
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(silence):
-                data = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise CoprError(408, f"Nothing arrived for {silence:.0f} seconds.") from None
-        received += len(data)
-        if received > limit:
-            raise CoprError(413, f"The request is larger than {limit} bytes.")
-        yield data
-
-
 async def read_bytes(request: Request, limit: int, silence: float) -> bytes:
     """A whole body of at most `limit` bytes. Raises CoprError 408, 413."""
-    return b"".join([piece async for piece in _pieces(request, limit, silence)])
+    return await bodies.whole(request, limit, silence, CoprError)
 
 
 async def read_small(request: Request, limits: Limits) -> Mapping[str, Any]:
@@ -113,7 +93,7 @@ async def form(request: Request, limits: Limits) -> AsyncIterator[Form]:
     try:
         try:
             parser = MultipartParser(boundary_of(request.headers["content-type"]))
-            async for piece in _pieces(request, limits.file + limits.body, limits.silence):
+            async for piece in bodies.pieces(request, limits.file + limits.body, limits.silence, CoprError):
                 await asyncio.to_thread(reader.take, parser, piece)
             parser.finish()
         except MultipartError as error:

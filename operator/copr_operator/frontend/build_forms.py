@@ -29,6 +29,8 @@ class BuildOptions:
     """Members of a CoprBuild's spec; those that were not given are absent."""
     after_build_id: int | None = None
     with_build_id: int | None = None
+    package: tuple[str, str] | None = None
+    """Name and uid of the CoprPackage that the build is made from: it belongs to it."""
 
 
 def project_name(values: Mapping[str, Any]) -> tuple[str, str]:
@@ -149,12 +151,12 @@ def _check_selection(fields: Fields, spec: Mapping[str, Any], project: ProjectSp
 
 
 def _check_dirname(dirname: str, project: str) -> None:
-    """`PROJECT:custom:SUFFIX` or `PROJECT:pr:N` (Copr's CoprDirsLogic). Raises CoprError 400."""
+    """`PROJECT:custom:SUFFIX` or `PROJECT:pr:[WORDS-]N` (Copr's CoprDirsLogic). Raises CoprError 400."""
     if not dirname.startswith(f"{project}:"):
         raise CoprError(400, f"Copr dirname must start with '{project}:' prefix")
     kind, _, suffix = dirname.removeprefix(f"{project}:").partition(":")
-    number = re.fullmatch(r"(?:[A-Za-z0-9-]+:)*[0-9]+", suffix)
-    word = re.fullmatch(r"[A-Za-z0-9-]+(?::[A-Za-z0-9-]+)*", suffix)
+    number = re.fullmatch(r"(?:[A-Za-z0-9]+-)*[0-9]+", suffix)
+    word = re.fullmatch(r"[A-Za-z0-9]+(?:[-:][A-Za-z0-9]+)*", suffix)
     if len(dirname) > 200 or not ((kind == "custom" and word) or (kind == "pr" and number)):
         raise CoprError(
             400,

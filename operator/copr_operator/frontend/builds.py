@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,14 @@ from typing import Any
 from copr_operator.api.sources import SourceSpec
 from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
-from copr_operator.frontend import rights
+from copr_operator.frontend import forks, rights
 from copr_operator.frontend.build_forms import BuildOptions, checked
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError, build_form_error, unavailable
 from copr_operator.frontend.reader import Reader, refused
 from copr_operator.frontend.records import BuildRecord
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import viewer_of
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -52,7 +54,7 @@ class Builds:
         `account` None: nobody, a webhook. The same `idempotency_key` of the same account in the same project brings the
         same builds again.
         """
-        batch = await self._batch(project, options)
+        batch = await self._batch(account, project, options)
         base = {**options.spec, **batch, **({"submitter": account.name} if account is not None else {})}
         specs = [checked({**base, "source": source}) for source in sources]
         made: list[tuple[dict[str, Any], bool]] = []
@@ -60,16 +62,43 @@ class Builds:
             async with self._creating:
                 for number, spec in enumerate(specs):
                     name = _name(project, account, idempotency_key, number)
-                    made.append(await self._create(project.namespace, name, spec))
+                    metadata = _metadata(project, name, options)
+                    made.append(await self._create(metadata, spec, shared=idempotency_key is not None))
                 patience = self._id_timeout * (1 + len(made) // AT_ONCE)
                 waits = (self._with_id(obj, patience) for obj, _ in made)
                 return list(await asyncio.gather(*waits))
         except BaseException:
             # Also when the client has gone away: no build that nobody knows of. Shielded, or that would stop it too.
-            await asyncio.shield(self._take_back([obj for obj, new in made if new]))
+            mine = [obj["metadata"] for obj, new in made if new]
+            await asyncio.shield(self._take_back(mine, shared=idempotency_key is not None))
             raise
 
-    async def _batch(self, project: ProjectView, options: BuildOptions) -> dict[str, str]:
+    async def fork(self, account: Account, source: ProjectView, target: ProjectView) -> None:
+        """Builds of `target` that take over the newest results of each package of `source`, and run nothing.
+
+        Asked again it makes no second ones, and takes up a fork that was cut short. Raises CoprError 403, 503.
+        """
+        if source.spec.private and source.namespace != target.namespace:
+            return  # the store would not let them leave the namespace
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def make(spec: dict[str, Any], name: str) -> None:
+            async with at_once:
+                try:
+                    metadata = {"name": name, "namespace": target.namespace}
+                    await self._kube.create(paths.copr("coprbuilds", target.namespace), _manifest(metadata, spec))
+                except ApiError as error:
+                    if not error.conflict:
+                        raise refused(error) from None
+
+        chroots = [chroot.name for chroot in target.spec.chroots]
+        wanted = forks.newest(self._cache.of_project(source), source.spec.name, chroots)
+        specs = [
+            forks.spec(record, self._cache.source_of(record), found, target, account.name) for record, found in wanted
+        ]
+        await asyncio.gather(*(make(spec, _fork_name(target, spec)) for spec in specs))
+
+    async def _batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
         """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400."""
         batch: dict[str, str] = {}
         for field, member, build_id in (
@@ -79,7 +108,7 @@ class Builds:
             if build_id is None:
                 continue
             try:
-                target = await self._reader.build(build_id)
+                target = await self._reader.build(build_id, viewer_of(account))
             except CoprError as error:
                 if error.status != 404:
                     raise
@@ -92,16 +121,13 @@ class Builds:
             batch[member] = target.name
         return batch
 
-    async def _create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-        """The object, and whether it is new."""
-        manifest = {
-            "apiVersion": names.API_VERSION,
-            "kind": "CoprBuild",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": dict(spec),
-        }
+    async def _create(
+        self, metadata: dict[str, Any], spec: Mapping[str, Any], *, shared: bool
+    ) -> tuple[dict[str, Any], bool]:
+        """The object, and whether it is new. `shared`: another request may want the same one."""
+        namespace, name = metadata["namespace"], metadata["name"]
         try:
-            return await self._kube.create(paths.copr("coprbuilds", namespace), manifest), True
+            return await self._kube.create(paths.copr("coprbuilds", namespace), _manifest(metadata, spec)), True
         except ApiError as error:
             if error.conflict:
                 held = await self._kube.find(paths.copr("coprbuilds", namespace, name))
@@ -110,6 +136,8 @@ class Builds:
                 raise CoprError(409, "This Idempotency-Key was used for another build.") from None
             if error.not_found:
                 raise CoprError(404, f"Namespace {namespace} does not exist.") from None
+            if error.transient and not shared:
+                await asyncio.shield(self._take_back_unheard(namespace, name))
             raise refused(error) from None
 
     async def _with_id(self, obj: Mapping[str, Any], patience: float) -> BuildRecord:
@@ -129,12 +157,27 @@ class Builds:
             raise unavailable("The build got no id in time: the controller is not working. It was not created.")
         return record
 
-    async def _take_back(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        for obj in objects:
+    async def _take_back(self, made: Sequence[Mapping[str, Any]], *, shared: bool) -> None:
+        """`shared`: one that has changed since got its id, and another request has answered with it: it stays."""
+        for metadata in made:
+            conditions = {"uid": metadata["uid"]}
+            if shared:
+                conditions["resourceVersion"] = metadata["resourceVersion"]
             try:
-                await self._delete(obj["metadata"])
+                await self._delete(metadata, conditions)
             except ApiError as error:
-                logger.error("CoprBuild %s is left over: %s", obj["metadata"]["name"], error)
+                if not (shared and error.conflict):
+                    logger.error("CoprBuild %s is left over: %s", metadata["name"], error)
+
+    async def _take_back_unheard(self, namespace: str, name: str) -> None:
+        """A create without an answer may have been carried out. Nobody else knows the name."""
+        try:
+            found = await self._kube.find(paths.copr("coprbuilds", namespace, name))
+        except ApiError as error:
+            logger.error("CoprBuild %s may be left over: %s", name, error)
+            return
+        if found is not None:
+            await self._take_back([found["metadata"]], shared=False)
 
     # -- cancel ------------------------------------------------------------------------------------------------------
 
@@ -174,7 +217,7 @@ class Builds:
         forbidden: list[int] = []
         for build_id in dict.fromkeys(build_ids):
             try:
-                record = await self._reader.build(build_id)
+                record = await self._reader.build(build_id, viewer_of(account))
                 await self._require_delete(account, record)
             except CoprError as error:
                 if error.status not in (403, 404):
@@ -204,14 +247,14 @@ class Builds:
     async def _delete_record(self, record: BuildRecord) -> None:
         metadata = {"uid": record.uid, "namespace": record.namespace, "name": record.name}
         try:
-            await self._delete(metadata)
+            await self._delete(metadata, {"uid": record.uid})
         except ApiError as error:
             raise refused(error) from None
         self._cache.build_event("DELETED", {"metadata": metadata})
 
-    async def _delete(self, metadata: Mapping[str, Any]) -> None:
-        body = {"preconditions": {"uid": metadata["uid"]}}
-        await self._kube.delete(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]), body)
+    async def _delete(self, metadata: Mapping[str, Any], conditions: Mapping[str, Any]) -> None:
+        path = paths.copr("coprbuilds", metadata["namespace"], metadata["name"])
+        await self._kube.delete(path, {"preconditions": dict(conditions)})
 
     # -- rights ------------------------------------------------------------------------------------------------------
 
@@ -240,11 +283,30 @@ def _name(project: ProjectView, account: Account | None, key: str | None, number
     return f"{stem}-k{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}"
 
 
+def _metadata(project: ProjectView, name: str, options: BuildOptions) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": project.namespace}
+    if options.package is not None:
+        metadata["ownerReferences"] = [names.owned_by_package(*options.package)]
+    return metadata
+
+
+def _fork_name(target: ProjectView, spec: Mapping[str, Any]) -> str:
+    """The same for the same results, so that a fork that is asked for again takes them over once."""
+    text = json.dumps([target.uid, spec["forkedFrom"], spec["chroots"]], sort_keys=True)
+    return f"{names.slug(target.spec.name)}-f{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": names.API_VERSION, "kind": "CoprBuild", "metadata": metadata, "spec": dict(spec)}
+
+
 def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Compared as models: the API server has filled in defaults. A file that was sent again has another reference."""
     one, other = (SourceSpec.model_validate(spec["source"]) for spec in (held, wanted))
-    if one.upload is not None and other.upload is not None:
-        return one.upload.sha256 == other.upload.sha256
+    for source in (one, other):
+        for file in (source.upload, source.custom.hook_payload if source.custom is not None else None):
+            if file is not None:
+                file.ref = ""
     return one == other
 
 

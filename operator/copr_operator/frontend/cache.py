@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.sources import SourceSpec
 from copr_operator.core import gates
 from copr_operator.core.observed import ProjectView
 from copr_operator.frontend.present_project import number as project_number
@@ -73,7 +74,7 @@ class Cache:
         if before is not None and before != record.id:
             self._drop_build(record.uid, forever=False)
         if held is None:
-            insort(self._of_project.setdefault((record.namespace, record.owner, record.project), []), record.id)
+            insort(self._of_project.setdefault(_project_key(record), []), record.id)
         self.builds[record.id] = record
         self._by_uid[record.uid] = record.id
 
@@ -84,7 +85,7 @@ class Cache:
         if build_id is None:
             return
         record = self.builds.pop(build_id)
-        key = (record.namespace, record.owner, record.project)
+        key = _project_key(record)
         ids = self._of_project[key]
         del ids[bisect_left(ids, build_id)]
         if not ids:
@@ -105,6 +106,17 @@ class Cache:
         end = max(len(ids) - offset, 0)
         start = 0 if limit is None else max(end - limit, 0)
         return [self.builds[build_id] for build_id in reversed(ids[start:end])]
+
+    def source_of(self, record: BuildRecord) -> SourceSpec | None:
+        """The build's source; a rerun has that of the build it reruns. None when that one is gone."""
+        view = record.view
+        while view.spec.source is None:
+            earlier = (self.builds[n] for n in self._of_project[_project_key(record)] if n < record.id)
+            found = next((other for other in earlier if other.name == view.spec.rerun_of), None)
+            if found is None:
+                return None
+            record, view = found, found.view
+        return view.spec.source
 
     async def wait(self, uid: str, check: Callable[[BuildRecord], bool], timeout: float) -> BuildRecord | None:
         """The build once `check` of it is true; None after `timeout` seconds, or when it is deleted."""
@@ -225,6 +237,10 @@ class Cache:
         self._gone[uid] = None
         while len(self._gone) > _TOMBSTONES:
             del self._gone[next(iter(self._gone))]
+
+
+def _project_key(record: BuildRecord) -> ProjectKey:
+    return record.namespace, record.owner, record.project
 
 
 def _newer(version: str, held: str) -> bool:

@@ -8,9 +8,12 @@ from copr_operator.core.observed import ProjectView
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.reader import refused
-from copr_operator.frontend.records import PackageRecord
+from copr_operator.frontend.records import PackageRecord, package_record
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
+
+ATTEMPTS = 5
+"""Of a write that the controller's own keep coming before."""
 
 
 class Definitions:
@@ -30,15 +33,31 @@ class Definitions:
         self._cache.package_event("ADDED", obj)
 
     async def replace(self, record: PackageRecord, spec: PackageSpec) -> None:
-        """Raises CoprError 409 when somebody else has changed it since it was read."""
-        manifest = _manifest(spec, {"name": record.name, "resourceVersion": record.version, "uid": record.uid})
+        """Raises CoprError 409 when somebody else has changed the definition since it was read."""
+        path, version = paths.copr("coprpackages", record.namespace, record.name), record.version
+        for _ in range(ATTEMPTS):
+            manifest = _manifest(spec, {"name": record.name, "resourceVersion": version, "uid": record.uid})
+            try:
+                obj = await self._kube.replace(path, manifest)
+            except ApiError as error:
+                if not (error.conflict or error.not_found):
+                    raise refused(error) from None
+            else:
+                self._cache.package_event("MODIFIED", obj)
+                return
+            # The controller may have written the status meanwhile: that is no other definition.
+            held = await self._read(path)
+            if held is None or (held.uid, held.spec) != (record.uid, record.spec):
+                break
+            version = held.version
+        raise CoprError(409, "The package is being changed by others; try again.")
+
+    async def _read(self, path: str) -> PackageRecord | None:
         try:
-            obj = await self._kube.replace(paths.copr("coprpackages", record.namespace, record.name), manifest)
+            obj = await self._kube.find(path)
         except ApiError as error:
-            if error.conflict or error.not_found:
-                raise CoprError(409, "The package is being changed by others; try again.") from None
             raise refused(error) from None
-        self._cache.package_event("MODIFIED", obj)
+        return None if obj is None else package_record(obj)
 
     async def delete(self, record: PackageRecord) -> None:
         """What is gone already is no error."""
@@ -50,11 +69,11 @@ class Definitions:
         self._cache.package_event("DELETED", {"metadata": {"uid": record.uid}})
 
     async def copy(self, source: ProjectView, target: ProjectView) -> None:
-        """Definitions that the target does not have yet."""
+        """Definitions that the target does not have yet. None of them is built by that."""
         known = {record.spec.name for record in self._cache.packages_of(target)}
         for record in self._cache.packages_of(source):
             if record.spec.name not in known:
-                update = {"owner": target.spec.owner, "project": target.spec.name}
+                update = {"owner": target.spec.owner, "project": target.spec.name, "build_on_change": False}
                 await self.create(target, record.spec.model_copy(update=update))
 
 

@@ -30,6 +30,7 @@ class BuildRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._reader = services.reader
+        self._viewer = services.auth.viewer
         self._results_url = services.settings.results_url
 
     def routes(self) -> list[Route]:
@@ -61,7 +62,7 @@ class BuildRoutes:
             query(request, name)
         owner, name = request.query_params["ownername"], request.query_params["projectname"]
         page = Page.of(request.query_params, ORDERS)
-        project = await self._reader.project(owner, name)
+        project = await self._reader.project(owner, name, self._viewer(request))
         package, state = request.query_params.get("packagename"), request.query_params.get("status")
         if not package and not state:
             cut: Sequence[BuildRecord] = self._services.cache.newest(project, page.offset, page.limit)
@@ -74,7 +75,9 @@ class BuildRoutes:
         return answer(present.source_chroot_json((await self._build(request)).view, self._results_url))
 
     async def source_build_config(self, request: Request) -> Response:
-        return answer(present.source_build_config_json((await self._build(request)).view, self._services.sources))
+        record = await self._build(request)
+        source = self._services.cache.source_of(record)
+        return answer(present.source_build_config_json(record.view, source, self._services.sources))
 
     async def built_packages(self, request: Request) -> Response:
         view = (await self._build(request)).view
@@ -108,7 +111,7 @@ class BuildRoutes:
         """An unknown build has an empty list, as in Copr."""
         page = Page.of(request.query_params, ("id", "name", "state", "started_on", "ended_on"))
         try:
-            view = (await self._reader.build(_number(request, "build_id"))).view
+            view = (await self._reader.build(_number(request, "build_id"), self._viewer(request))).view
         except CoprError as error:
             if error.status != 404:
                 raise
@@ -124,19 +127,19 @@ class BuildRoutes:
     async def chroot_build_config(self, request: Request) -> Response:
         """By the project as it is now, as in Copr."""
         view, chroot = await self._chroot(request)
-        project = await self._reader.project(view.spec.owner, view.spec.project)
+        project = await self._reader.project(view.spec.owner, view.spec.project, self._viewer(request))
         settings = next((c for c in project.spec.chroots if c.name == chroot.name), ProjectChroot(name=chroot.name))
         return answer(present_project.build_chroot_config(view, project, settings, self._results_url))
 
     # -- shared ------------------------------------------------------------------------------------------------------
 
     async def _build(self, request: Request) -> BuildRecord:
-        return await self._reader.build(path_number(request))
+        return await self._reader.build(path_number(request), self._viewer(request))
 
     async def _chroot(self, request: Request) -> tuple[BuildView, ChrootStatus]:
         """View of the build, and the status of its chroot. Raises CoprError 400, 404."""
         build_id, name = _number(request, "build_id"), query(request, "chrootname")
-        view = (await self._reader.build(build_id)).view
+        view = (await self._reader.build(build_id, self._viewer(request))).view
         for chroot in view.status.chroots:
             if chroot.name == name:
                 return view, chroot

@@ -20,6 +20,7 @@ from copr_operator.frontend.paging import NO_META
 from copr_operator.frontend.records import BuildRecord
 from copr_operator.frontend.services import Services
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import viewer_of
 
 Sources = Callable[[Fields], Sequence[Mapping[str, Any]]]
 
@@ -61,7 +62,7 @@ class CreateRoutes:
         """Says what a create would say, and does nothing."""
         account = await self._services.auth.account(request)
         async with form(request, self._services.limits) as sent:
-            project = await self._project(sent.fields)
+            project = await self._project(account, sent.fields)
             _require(account, project, "User '{user}' is not allowed to build in '{project}'")
             fields = Fields(sent.fields)
             _options(fields, project)
@@ -82,7 +83,7 @@ class CreateRoutes:
 
     async def _upload(self, request: Request, account: Account) -> Response:
         async with self._uploads, form(request, self._services.limits) as sent:
-            project = await self._project(sent.fields)
+            project = await self._project(account, sent.fields)
             fields = Fields(sent.fields)
             file = sent.files.get("pkgs")
             problem = build_forms.upload_problem(file.filename if file is not None else None)
@@ -99,15 +100,15 @@ class CreateRoutes:
     async def _create(self, request: Request, sources: Sources) -> list[BuildRecord]:
         account = await self._services.auth.account(request)
         async with form(request, self._services.limits) as sent:
-            project = await self._project(sent.fields)
+            project = await self._project(account, sent.fields)
             fields = Fields(sent.fields)
             wanted = sources(fields)
             options = _options(fields, project)
         _require(account, project)
         return await self._services.builds.create(account, project, options, wanted, idempotency_key(request))
 
-    async def _project(self, values: Mapping[str, Any]) -> ProjectView:
-        return await self._services.reader.project(*build_forms.project_name(values))
+    async def _project(self, account: Account, values: Mapping[str, Any]) -> ProjectView:
+        return await self._services.reader.project(*build_forms.project_name(values), viewer_of(account))
 
 
 def _options(fields: Fields, project: ProjectView) -> BuildOptions:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from copr_operator.core.observed import ProjectView
 from copr_operator.frontend import present_project, repofile, tokens
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.http import API, answer, path_number, query, route
@@ -68,7 +69,7 @@ class GeneralRoutes:
         wanted = request.query_params.getlist("additional_fields[]")
         if unknown := sorted(set(wanted) - set(FIELDS)):
             raise CoprError(400, f"Wrong additional_fields argument(s): {', '.join(unknown)[:500]}")
-        project = await self._services.reader.project(query(request, "ownername"), query(request, "projectname"))
+        project = await self._project(request, query(request, "ownername"), query(request, "projectname"))
         dirname = request.query_params.get("project_dirname") or project.spec.name
         builds = self._services.cache.of_project(project)
         if dirname != project.spec.name and not any(record.dirname == dirname for record in builds):
@@ -77,12 +78,15 @@ class GeneralRoutes:
         packages = monitor(builds, dirname, set(wanted), self._settings.results_url, self._settings.frontend_url)
         return answer({"output": "ok", "message": "Project monitor request successful", "packages": packages})
 
+    async def _project(self, request: Request, owner: str, name: str) -> ProjectView:
+        return await self._services.reader.project(owner, name, self._services.auth.viewer(request))
+
     # -- repositories for dnf ----------------------------------------------------------------------------------------
 
     async def repo_file(self, request: Request) -> Response:
         """What `dnf copr enable` fetches."""
         owner, dirname = _owner(request), str(request.path_params["dirname"])
-        project = await self._services.reader.project(owner, dirname.partition(":")[0])
+        project = await self._project(request, owner, dirname.partition(":")[0])
         text = repofile.repo_file(
             project, dirname, str(request.path_params["release"]), request.query_params.get("arch"),
             self._settings.results_url, self._settings.frontend_url,
@@ -92,7 +96,7 @@ class GeneralRoutes:
     async def rpmrepo(self, request: Request) -> Response:
         """What dnf5's copr plugin fetches."""
         owner, dirname = str(request.path_params["owner"]), str(request.path_params["dirname"])
-        project = await self._services.reader.project(owner, dirname.partition(":")[0])
+        project = await self._project(request, owner, dirname.partition(":")[0])
         dirnames = {record.dirname for record in self._services.cache.of_project(project)}
         return answer(repofile.rpmrepo(project, dirnames, self._settings.results_url, self._settings.frontend_url))
 
@@ -100,13 +104,13 @@ class GeneralRoutes:
 
     async def build_page(self, request: Request) -> Response:
         """The link that `copr-cli` prints. There are no pages yet: it leads to the directory of the build's project."""
-        record = await self._services.reader.build(path_number(request))
+        record = await self._services.reader.build(path_number(request), self._services.auth.viewer(request))
         return RedirectResponse(f"{self._settings.results_url}/results/{record.owner}/{record.dirname}/", 302)
 
     async def project_page(self, request: Request) -> Response:
         """The other link that it prints."""
         owner, dirname = _owner(request), str(request.path_params["dirname"])
-        project = await self._services.reader.project(owner, dirname.partition(":")[0])
+        project = await self._project(request, owner, dirname.partition(":")[0])
         target = f"{self._settings.results_url}/results/{project.spec.owner}/{quote(dirname, safe=':')}/"
         return RedirectResponse(target, 302)
 

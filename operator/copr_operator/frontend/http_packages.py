@@ -26,6 +26,7 @@ from copr_operator.frontend.packages import (
 from copr_operator.frontend.paging import Page
 from copr_operator.frontend.services import Services
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import viewer_of
 
 PACKAGE = f"{API}/package"
 MOST_WITHOUT_LIMIT = 10000
@@ -58,13 +59,13 @@ class PackageRoutes:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def get(self, request: Request) -> Response:
-        project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
+        project = await self._project(request)
         package = await self._package(project, query(request, "packagename"))
         return answer(package_json(package, project, self._services.sources, **_with_builds(request)))
 
     async def list_packages(self, request: Request) -> Response:
         """Ordered by name; `order` id is echoed only, as ids are no numbers in a row here."""
-        project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
+        project = await self._project(request)
         page = Page.of(request.query_params, ("id", "name"))
         found = await self._reader.packages(project)
         if page.limit is None and len(found) > MOST_WITHOUT_LIMIT:
@@ -118,7 +119,7 @@ class PackageRoutes:
         account = await self._services.auth.account(request)
         async with form(request, self._services.limits) as sent:
             values = sent.fields
-        project = await self._reader.project(*build_forms.project_name(values))
+        project = await self._reader.project(*build_forms.project_name(values), viewer_of(account))
         package = await self._package(project, str(values.get("package_name") or ""))
         if not rights.can_build(account, project.spec):
             name = f"{project.spec.owner}/{project.spec.name}"
@@ -133,6 +134,10 @@ class PackageRoutes:
 
     # -- shared ------------------------------------------------------------------------------------------------------
 
+    async def _project(self, request: Request) -> ProjectView:
+        viewer = self._services.auth.viewer(request)
+        return await self._reader.project(query(request, "ownername"), query(request, "projectname"), viewer)
+
     async def _package(self, project: ProjectView, name: str) -> Package:
         package = (await self._reader.packages(project, name)).get(name)
         if package is None:
@@ -146,7 +151,7 @@ class PackageRoutes:
         account = await self._services.auth.account(request)
         async with form(request, self._services.limits) as sent:
             values = sent.fields
-        project = await self._reader.project(query(request, "ownername"), query(request, "projectname"))
+        project = await self._project(request)
         if not rights.can_edit(account, project.spec):
             raise CoprError(403, "You are not allowed to add or edit packages in this copr.")
         return project, values
@@ -158,7 +163,7 @@ class PackageRoutes:
         account = account or await self._services.auth.account(request)
         async with form(request, self._services.limits) as sent:
             values = sent.fields
-        project = await self._reader.project(*build_forms.project_name(values))
+        project = await self._reader.project(*build_forms.project_name(values), viewer_of(account))
         package = await self._package(project, str(values.get("package_name") or ""))
         if not rights.can_edit(account, project.spec):
             raise CoprError(403, forbidden.format(package.name))

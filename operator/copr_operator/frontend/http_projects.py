@@ -58,9 +58,10 @@ class ProjectRoutes:
 
     async def list_projects(self, request: Request) -> Response:
         owner = request.query_params.get("ownername")
+        projects = await self._visible(request)
         found = [
             project
-            for project in self._cache.projects()
+            for project in projects
             if (project.spec.owner == owner if owner else not project.spec.api_settings.unlisted_on_hp)
         ]
         return self._page(request, found)
@@ -68,9 +69,10 @@ class ProjectRoutes:
     async def search(self, request: Request) -> Response:
         """Projects with the text in their full name or description, whatever its case."""
         text = query(request, "query").strip().lower()
+        projects = await self._visible(request)
         found = [
             project
-            for project in self._cache.projects()
+            for project in projects
             if not project.spec.api_settings.unlisted_on_hp
             and text in f"{project.spec.owner}/{project.spec.name}\n{project.spec.description}".lower()
         ]
@@ -116,7 +118,7 @@ class ProjectRoutes:
         return self._answer(await self._projects.change(project, change))
 
     async def fork(self, request: Request) -> Response:
-        """A project with the same settings, chroots and package definitions. Builds and results stay where they are."""
+        """A project with the same settings, chroots, package definitions, and the newest results of each package."""
         account = await self._services.auth.account(request)
         fields = project_forms.fields_of(await read_small(request, self._services.limits))
         source = await self._project(request)
@@ -135,6 +137,7 @@ class ProjectRoutes:
                 "Please use --confirm if you really want to do this",
             )
         await self._services.definitions.copy(source, target)
+        await self._services.builds.fork(account, source, target)
         return self._answer(target)
 
     async def delete(self, request: Request) -> Response:
@@ -238,7 +241,11 @@ class ProjectRoutes:
     # -- shared ------------------------------------------------------------------------------------------------------
 
     async def _project(self, request: Request) -> ProjectView:
-        return await self._reader.project(query(request, "ownername"), query(request, "projectname"))
+        viewer = self._services.auth.viewer(request)
+        return await self._reader.project(query(request, "ownername"), query(request, "projectname"), viewer)
+
+    async def _visible(self, request: Request) -> list[ProjectView]:
+        return await self._reader.visible(self._cache.projects(), self._services.auth.viewer(request))
 
     def _answer(self, project: ProjectView) -> Response:
         return answer(present_project.project_json(project, self._results_url))

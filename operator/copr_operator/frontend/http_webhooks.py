@@ -1,6 +1,8 @@
 """`/webhooks/...`: code forges and scripts that have packages built, and the secret that lets them."""
 
 import asyncio
+import hashlib
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from copr_operator.api.sources import SourceSpec
+from copr_operator.api.sources import SourceSpec, UploadSpec
+from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
-from copr_operator.frontend import rights, webhooks
-from copr_operator.frontend.body import parse_json_object, read_bytes
-from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend import events, rights, webhooks
+from copr_operator.frontend.body import SpooledFile, parse_json_object, read_bytes, read_small
+from copr_operator.frontend.errors import CoprError, form_error
+from copr_operator.frontend.fields import Fields
 from copr_operator.frontend.http import API, answer, idempotency_key, query, route
 from copr_operator.frontend.packages import Package, build_options
 from copr_operator.frontend.present_project import number
@@ -43,15 +47,21 @@ class WebhookRoutes:
         ]
 
     async def generate(self, request: Request) -> Response:
-        """A new secret; the one before it is lost."""
+        """A new secret; the one before it is lost. `pagure_key`: what Pagure signs its events with."""
         account = await self._services.auth.account(request)
-        project = await self._services.reader.project(query(request, "ownername"), query(request, "projectname"))
+        fields = Fields(await read_small(request, self._services.limits), form_error)
+        key = fields.text("pagure_key", longest=256)
+        fields.check()
+        viewer = self._services.auth.viewer(request)
+        project = await self._services.reader.project(
+            query(request, "ownername"), query(request, "projectname"), viewer
+        )
         full_name = f"{project.spec.owner}/{project.spec.name}"
         if not rights.can_edit(account, project.spec):
             raise CoprError(
                 403, f"User '{account.name}' can not see permissions for project '{full_name}' (missing admin rights)"
             )
-        secret, manifest = webhooks.new_secret(project.uid)
+        secret, manifest = webhooks.new_secret(project.uid, key)
         try:
             await self._services.secrets.replace(webhooks.secret_name(project.uid), manifest)
         except ApiError as error:
@@ -66,65 +76,88 @@ class WebhookRoutes:
     async def forge(self, request: Request) -> Response:
         """The ids of the builds that the event brings; an event that is sent again brings the same builds."""
         forge, secret = str(request.path_params["forge"]), str(request.path_params["secret"])
-        if forge not in ("github", "gitlab", "bitbucket"):
+        if forge not in events.FORGES:
             raise CoprError(404, "There is no such webhook.")
-        project = await self._project(request, secret)
+        project, kept = await self._project(request, secret)
         data = await read_bytes(request, MAX_EVENT, self._services.limits.silence)
-        if not webhooks.signed(request.headers, data, secret):
+        right = (
+            webhooks.signed_by_pagure(request.headers, data, webhooks.pagure_key(kept))
+            if forge == "pagure" else webhooks.signed(request.headers, data, secret)
+        )  # fmt: skip
+        if not right:
             raise CoprError(403, "The signature is not made with the webhook's secret.")
         if request.headers.get("x-github-event") == "ping":
             return answer({"builds": []})
-        event = webhooks.parse(forge, request.headers, _payload(request, data))
-        wanted = []
+        event = events.parse(forge, request.headers, _payload(request, data))
+        wanted: list[webhooks.Rebuild] = []
         if event is not None:
             name = request.path_params.get("package")
             packages = await self._services.reader.packages(project, name)
-            wanted = webhooks.concerned(packages.values(), event, name)[:MOST_BUILDS]
-        delivery = webhooks.delivery(request.headers)
-        records = await asyncio.gather(*(self._build(project, package, source, delivery) for package, source in wanted))
+            wanted = webhooks.concerned(packages.values(), event, name, self._services.sources)[:MOST_BUILDS]
+        delivery = webhooks.delivery(request.headers, event)
+        records = await asyncio.gather(*(self._rebuild(project, one, delivery) for one in wanted))
         return answer({"builds": [record.id for record in records]})
+
+    async def _rebuild(self, project: ProjectView, wanted: webhooks.Rebuild, delivery: str | None) -> BuildRecord:
+        name = project.spec.name
+        dirname = f"{name}:{wanted.directory}" if wanted.directory is not None else name
+        return await self._build(project, wanted.package, wanted.source, delivery, dirname)
 
     async def custom(self, request: Request) -> Response:
         """Builds the named package from its own source; the answer is the build's id, for scripts."""
-        project = await self._project(request, str(request.path_params["secret"]))
+        project, _ = await self._project(request, str(request.path_params["secret"]))
         return await self._custom(request, project, project.spec.name)
 
     async def custom_dir(self, request: Request) -> Response:
         owner, dirname = str(request.path_params["owner"]), str(request.path_params["dirname"])
-        project = await self._services.reader.project(owner, dirname.partition(":")[0])
+        project = await self._services.reader.find_project(owner, dirname.partition(":")[0])
+        if project is None:
+            raise CoprError(403, "This webhook is not valid")
         await self._check_secret(project, str(request.path_params["secret"]))
         return await self._custom(request, project, dirname)
 
     async def _custom(self, request: Request, project: ProjectView, dirname: str) -> Response:
-        await read_bytes(request, MAX_EVENT, self._services.limits.silence)
+        data = await read_bytes(request, MAX_EVENT, self._services.limits.silence)
+        if request.headers.get("x-github-event") == "ping":
+            return PlainTextResponse("SKIPPED\n")
         name = str(request.path_params["package"])
         package = (await self._services.reader.packages(project, name)).get(name)
         if package is None:
             return PlainTextResponse("PACKAGE_NOT_FOUND\n", 404)
         if package.source is None:
             return PlainTextResponse("BUILD_REQUEST_ERROR\n", 400)
-        key = webhooks.delivery(request.headers) or idempotency_key(request)
-        record = await self._build(project, package, package.source, key, dirname)
+        key = idempotency_key(request) or webhooks.delivery(request.headers)
+        source = await self._with_payload(project, package.source, data)
+        record = await self._build(project, package, source, key, dirname)
         return PlainTextResponse(f"{record.id}\n")
 
     # -- shared ------------------------------------------------------------------------------------------------------
 
-    async def _project(self, request: Request, secret: str) -> ProjectView:
-        """By the number in the URL. Raises CoprError 403, also when there is no such project."""
+    async def _with_payload(self, project: ProjectView, source: SourceSpec, data: bytes) -> SourceSpec:
+        """A script finds in a file what its webhook was called with (Copr's custom_source_method.rst)."""
+        if source.custom is None or not data:
+            return source
+        file = SpooledFile(names.HOOK_PAYLOAD, io.BytesIO(data), len(data), hashlib.sha256(data))
+        ref, sha256 = await self._services.backend.upload(project.namespace, file)
+        custom = source.custom.model_copy(update={"hook_payload": UploadSpec(ref=ref, sha256=sha256)})
+        return source.model_copy(update={"custom": custom})
+
+    async def _project(self, request: Request, secret: str) -> tuple[ProjectView, dict[str, Any] | None]:
+        """By the number in the URL, and what is kept of its webhook. Raises CoprError 403, also when there is none."""
         text = str(request.path_params["id"])
         project = self._services.cache.project_by_number(int(text)) if text.isascii() and text.isdigit() else None
         if project is None:
             raise CoprError(403, "This webhook is not valid")
-        await self._check_secret(project, secret)
-        return project
+        return project, await self._check_secret(project, secret)
 
-    async def _check_secret(self, project: ProjectView, secret: str) -> None:
+    async def _check_secret(self, project: ProjectView, secret: str) -> dict[str, Any] | None:
         kept = await self._services.secrets.get(webhooks.secret_name(project.uid))
         if not webhooks.is_secret(kept, secret):
             raise CoprError(403, "This webhook is not valid")
+        return kept
 
     async def _build(
-        self, project: ProjectView, package: Package, source: SourceSpec, key: str | None, dirname: str | None = None
+        self, project: ProjectView, package: Package, source: SourceSpec, key: str | None, dirname: str
     ) -> BuildRecord:
         options = build_options(project, package, {**_OPTIONS, "project_dirname": dirname})
         body = source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

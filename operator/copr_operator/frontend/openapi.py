@@ -287,7 +287,7 @@ def _shown() -> dict[str, Schema]:
     return {
         "Build": _schema_of(present.build_json(build, url)),
         "SourceChroot": _schema_of(present.source_chroot_json(build, url)),
-        "SourceBuildConfig": _schema_of(present.source_build_config_json(build, SourceSettings())),
+        "SourceBuildConfig": _schema_of(present.source_build_config_json(build, build.spec.source, SourceSettings())),
         "BuildChroot": _schema_of(present.build_chroot_json(build, build.status.chroots[0], url)),
         "Project": _schema_of(present_project.project_json(project, url)),
         "ProjectChroot": _schema_of(present_project.chroot_json(project, _PROJECT.chroots[0])),

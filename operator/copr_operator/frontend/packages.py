@@ -39,10 +39,10 @@ class Package:
 
     @property
     def source(self) -> SourceSpec | None:
-        """What was defined, else what the first build had."""
+        """What was defined, else what the first build had that is no rerun."""
         if self.defined is not None:
             return self.defined.spec.source
-        return self.builds[0].view.spec.source if self.builds else None
+        return next((source for build in self.builds if (source := build.view.spec.source) is not None), None)
 
     def latest(self, dirname: str, *, succeeded: bool = False) -> BuildRecord | None:
         """The newest build in a directory."""
@@ -131,4 +131,5 @@ def build_options(project: ProjectView, package: Package, values: Mapping[str, A
     spec["chroots"], spec["packageName"] = list(chosen.chroots), package.name
     if package.spec is not None and package.spec.timeout is not None:
         spec.setdefault("timeout", package.spec.timeout)
-    return BuildOptions(spec, options.after_build_id, options.with_build_id)
+    defined = (package.defined.name, package.defined.uid) if package.defined is not None else None
+    return BuildOptions(spec, options.after_build_id, options.with_build_id, defined)

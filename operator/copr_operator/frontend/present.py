@@ -5,6 +5,7 @@ from typing import Any
 
 from copr_operator.api.build import ChrootStatus
 from copr_operator.api.common import TERMINAL
+from copr_operator.api.sources import SourceSpec
 from copr_operator.core import names
 from copr_operator.core.config import SourceSettings
 from copr_operator.core.observed import BuildView, parse_time
@@ -23,8 +24,13 @@ def state(build: BuildView) -> str:
     """Overall state. The wish to cancel counts at once, as in Copr; a build that has ended stays what it was."""
     current = build.status.state
     if current in TERMINAL:
-        return current or "failed"
+        return "forked" if _forked(build, current) else current or "failed"
     return "canceled" if build.spec.cancel else current or "pending"
+
+
+def _forked(build: BuildView, state: str | None) -> bool:
+    """Copr's word for what succeeded elsewhere."""
+    return state == "succeeded" and build.spec.forked_from is not None
 
 
 def finished(build: BuildView) -> bool:
@@ -46,7 +52,7 @@ def build_json(build: BuildView, results_url: str) -> Json:
         "source_package": {
             "name": package.name if package is not None else spec.package_name,
             "version": package.version if package is not None else None,
-            "url": _package_url(build),
+            "url": package_url(build),
         },
         "submitted_on": epoch(status.submitted_at or build.created),
         "started_on": epoch(status.started_at),
@@ -62,12 +68,12 @@ def repo_url(build: BuildView, results_url: str) -> str:
     return build.status.repo_url or f"{results_url}/results/{build.spec.owner}/{build.spec.project}"
 
 
-def _package_url(build: BuildView) -> str | None:
+def package_url(build: BuildView) -> str | None:
     """The SRPM; before it is there, the URL that was given if it is one of an SRPM."""
     source = build.status.source
     if source is not None and source.srpm is not None:
         return source.srpm.url
-    link = build.spec.source.link
+    link = build.spec.source.link if build.spec.source is not None else None
     return link.url if link is not None and link.url.endswith(".src.rpm") else None
 
 
@@ -92,10 +98,10 @@ def source_chroot_json(build: BuildView, results_url: str) -> Json:
     return {"state": current, "result_url": url}
 
 
-def source_build_config_json(build: BuildView, sources: SourceSettings) -> Json:
-    """3.3."""
+def source_build_config_json(build: BuildView, source: SourceSpec | None, sources: SourceSettings) -> Json:
+    """3.3. `source`: the build's own, or that of the build it reruns; None when that is gone, and the SRPM remains."""
     spec = build.spec
-    kind, values = api_source(spec.source, sources)
+    kind, values = api_source(source, sources) if source is not None else ("link", {"url": package_url(build)})
     return {
         "source_type": kind,
         "source_dict": values,
@@ -119,7 +125,7 @@ def build_chroot_json(build: BuildView, chroot: ChrootStatus, results_url: str) 
 def chroot_state(build: BuildView, chroot: ChrootStatus) -> str:
     """A chroot that waits for the SRPM is `waiting` in the API (5.1)."""
     if chroot.state in TERMINAL:
-        return chroot.state
+        return "forked" if _forked(build, chroot.state) else chroot.state
     if build.spec.cancel:
         return "canceled"
     source = build.status.source
@@ -144,6 +150,6 @@ def result_dir(build: BuildView, chroot: ChrootStatus) -> str | None:
 
 STATUS_NUMBERS = {
     "failed": 0, "succeeded": 1, "canceled": 2, "running": 3, "pending": 4, "skipped": 5, "starting": 6,
-    "importing": 7, "waiting": 9,
+    "importing": 7, "forked": 8, "waiting": 9,
 }  # fmt: skip
 """Copr's StatusEnum, as /monitor shows it."""

@@ -44,6 +44,8 @@ def project_json(project: ProjectView, results_url: str) -> Json:
         "repo_priority": api.repo_priority,
         # What is told otherwise makes `copr-cli download-build` look for RPMs elsewhere (7.2).
         "storage": "backend",
+        # Copr has no such key, and who reads this one knows of it.
+        **({"private": True} if spec.private else {}),
     }
 
 

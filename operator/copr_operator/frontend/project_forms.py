@@ -79,6 +79,8 @@ def read_settings(fields: Fields, active: Collection[str], old: Collection[Proje
         changes["description"] = fields.text("description") or ""
     if (net := fields.flag("enable_net")) is not None:
         changes["enableNet"] = net
+    if (private := fields.flag("private")) is not None:
+        changes["private"] = private
     if (repos := fields.words("additional_repos", most=32)) is not None:
         changes["additionalRepos"] = repos
     if chroots := fields.words("chroots", most=64):

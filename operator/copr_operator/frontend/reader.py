@@ -6,7 +6,7 @@ Clients GET right after they created, and may reach a replica whose watch is a m
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from copr_operator.core.observed import ProjectView
@@ -14,6 +14,7 @@ from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError, no_build, no_project, unavailable
 from copr_operator.frontend.packages import Package, packages_of
 from copr_operator.frontend.records import BuildRecord
+from copr_operator.frontend.viewer import Viewer
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -43,18 +44,23 @@ class Reader:
         """Whether objects of a namespace are looked for at all."""
         return None in self._namespaces or namespace in self._namespaces
 
-    async def build(self, build_id: int) -> BuildRecord:
-        """Raises CoprError 404, 503."""
+    async def build(self, build_id: int, viewer: Viewer) -> BuildRecord:
+        """Raises CoprError 404, also for a build that the viewer may not see, and 503."""
         record = self._cache.builds.get(build_id)
         if record is None and 0 < build_id < 2**53:
             await self._read_through("coprbuilds", {"status.id": str(build_id)}, self._cache.build_event)
             record = self._cache.builds.get(build_id)
-        if record is None:
+        if record is None or not await self._shown(record, viewer):
             raise no_build(build_id)
         return record
 
+    async def _shown(self, record: BuildRecord, viewer: Viewer) -> bool:
+        """A build whose project is gone may have been private."""
+        project = await self.project_of(record)
+        return await (viewer.is_admin() if project is None else viewer.may_read(project.spec))
+
     async def find_project(self, owner: str, name: str) -> ProjectView | None:
-        """Raises CoprError 503."""
+        """Whoever asks. Raises CoprError 503."""
         project = self._cache.project(owner, name)
         if project is None and _NAME.fullmatch(owner) and _NAME.fullmatch(name):
             selector = {"spec.owner": owner, "spec.name": name}
@@ -62,12 +68,16 @@ class Reader:
             project = self._cache.project(owner, name)
         return project
 
-    async def project(self, owner: str, name: str) -> ProjectView:
-        """Raises CoprError 404, 503."""
+    async def project(self, owner: str, name: str, viewer: Viewer) -> ProjectView:
+        """Raises CoprError 404, also for a project that the viewer may not see, and 503."""
         project = await self.find_project(owner, name)
-        if project is None:
+        if project is None or not await viewer.may_read(project.spec):
             raise no_project(owner, name)
         return project
+
+    async def visible(self, projects: Iterable[ProjectView], viewer: Viewer) -> list[ProjectView]:
+        """Those that the viewer may see."""
+        return [project for project in projects if await viewer.may_read(project.spec)]
 
     async def packages(self, project: ProjectView, wanted: str | None = None) -> dict[str, Package]:
         """By name; looked up before the one that is `wanted` is said to be absent. Raises CoprError 503."""

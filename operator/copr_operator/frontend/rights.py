@@ -24,6 +24,11 @@ def can_edit(account: Account, project: ProjectSpec) -> bool:
     return any(entry.user == account.name and entry.admin == APPROVED for entry in project.permissions)
 
 
+def can_read(account: Account | None, project: ProjectSpec) -> bool:
+    """See the project, its builds and results. Copr has no private projects; whoever may build in one may read it."""
+    return not project.private or (account is not None and can_build(account, project))
+
+
 def can_build(account: Account, project: ProjectSpec) -> bool:
     """Submit and cancel builds."""
     if can_edit(account, project):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def free_port() -> int:
 class Backend:
     """One process after the other on the same store and port."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None, **settings: Any) -> None:
         self.root = root
         self.port = free_port()
         self._settings = {key: str(value) for key, value in settings.items()}
@@ -36,7 +36,8 @@ class Backend:
         path = f"{REPOSITORY / 'operator'}:{REPOSITORY}"
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.backend.server"], cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            env={**os.environ, **(environment or {}), "PYTHONPATH": path},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
         )  # fmt: skip
         self.pid = 0
 
@@ -86,8 +87,8 @@ class Backend:
 
 
 @contextlib.contextmanager
-def backend(root: Path, **settings: Any) -> Iterator[Backend]:
-    process = Backend(root, **settings)
+def backend(root: Path, environment: Mapping[str, str] | None = None, **settings: Any) -> Iterator[Backend]:
+    process = Backend(root, environment, **settings)
     try:
         process.start()
         yield process

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from copr_operator.backend.main import serve
+from copr_operator.backend.objects import ObjectStore
+from copr_operator.backend.services import open_store
 from copr_operator.backend.store import DirectoryStore
 from tests.unit.backend.world import CHROOT, World
 
@@ -50,8 +52,10 @@ def run(order: dict[str, Any]) -> None:
     root = Path(order["root"])
     world = World(root, host="127.0.0.1", port=order["port"], **order["settings"])
     populate(world)
-    store = DirectoryStore(root, checkpoint=Killer(root, order["kill_at"]))
-    with store.locked(patience=1):
+    store = open_store(world.settings)
+    assert isinstance(store, DirectoryStore | ObjectStore)
+    store.checkpoint = Killer(root, order["kill_at"])
+    with store.locked(patience=1, lost=lambda: os._exit(1)):
         asyncio.run(serve(world.settings, store, world.kube))
 
 

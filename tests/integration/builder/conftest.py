@@ -1,4 +1,4 @@
-"""Servers of sources on loopback, and the folders of a `fetch` container."""
+"""Servers of sources on loopback, the folders of a `fetch` container, and containers of the source step."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from copr_operator.builder.agent.pod import PodPaths
 from copr_operator.core.wire import EgressRules, StepPlan
-from tests.support.scm_servers import SourceServer, source_server
+from tests.support.scm_servers import SourceServer, commit, source_server
+from tests.support.source_step import SPEC, Start
 from tests.unit.builder.conftest import make_plan
 
 LOOPBACK = EgressRules(allow=("127.0.0.1",))
@@ -28,3 +29,16 @@ def paths(tmp_path: Path) -> PodPaths:
 
 def plan_of(egress: EgressRules = LOOPBACK, **limits: int) -> StepPlan:
     return make_plan(step="source", egress=egress, limits={"fetch": 60, **limits})
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    return Start(tmp_path / "pod")
+
+
+@pytest.fixture
+def hello_repository(tmp_path: Path) -> Path:
+    """A repository with a spec and its source."""
+    repository = tmp_path / "hello"
+    commit(repository, {"hello.spec": SPEC, "hello.txt": "hello\n"})
+    return repository

@@ -279,6 +279,19 @@ async def test_a_repository_that_is_too_large_is_refused(server: SourceServer, h
     assert failed.value.reason == "SourceRefused"
 
 
+async def test_a_repository_that_is_small_and_unpacks_to_more_is_refused(
+    server: SourceServer, hello: Path, paths: PodPaths
+) -> None:
+    (hello / "bomb").write_bytes(b"x" * 64 * 1024**2)  # of zeros git would make a hole
+    commit(hello, {})
+    git(hello, "gc", "--quiet")
+    stored = sum(path.stat().st_size for path in (hello / ".git").rglob("*") if path.is_file())
+    assert stored < 1_000_000
+    with pytest.raises(AgentError, match="larger than 1000000 bytes") as failed:
+        await clone(paths, f"{server.url}/git/hello", plan_of(max_source_bytes=1_000_000))
+    assert failed.value.reason == "SourceRefused"
+
+
 async def test_a_server_that_never_answers_is_given_up(paths: PodPaths, tmp_path: Path) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

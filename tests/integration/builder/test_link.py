@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import SOURCE_CA_VARIABLE, PodPaths
 from copr_operator.core.wire import EgressRules
 from tests.integration.builder.conftest import plan_of
+from tests.support.certificate import make_certificate
 from tests.support.scm_servers import SourceServer
 
 
@@ -83,14 +83,6 @@ async def test_https_is_verified_with_the_bundle_of_the_administrator(
     await repositories.bring_link(plan_of(), url, paths.in_dir / "x")
     assert (paths.in_dir / "x").read_text() == "Name: hello\n"
     await runner.cleanup()
-
-
-def make_certificate(key: Path, certificate: Path) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
 
 
 async def test_the_administrators_own_proxy_is_used_and_resolves_names_itself(

@@ -15,7 +15,8 @@ from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PodPaths
 from copr_operator.core.wire import EgressRules, ScmSource, StepPlan
 from tests.integration.builder.conftest import plan_of
-from tests.support.scm_servers import SvnServer, commit
+from tests.support.scm_servers import commit
+from tests.support.svn_servers import SvnServer
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""`fetch` against a real svnserve."""
+"""`fetch` against real servers of Subversion: svnserve, and Apache with mod_dav_svn."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PodPaths
 from copr_operator.core.wire import EgressRules, ScmSource, StepPlan
 from tests.integration.builder.conftest import plan_of
-from tests.support.scm_servers import SvnServer, git, svn_server
+from tests.support.scm_servers import git
+from tests.support.svn_servers import SvnServer, svn_http_server, svn_server
 
 
-@pytest.fixture
-async def svn(tmp_path: Path) -> AsyncIterator[SvnServer]:
-    async with svn_server(tmp_path / "svn") as running:
+@pytest.fixture(params=["svnserve", "http"])
+async def svn(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SvnServer]:
+    async with svn_server(tmp_path / "svn") if request.param == "svnserve" else svn_http_server() as running:
         yield running
 
 
@@ -56,7 +58,9 @@ async def test_a_revision_that_is_not_there_is_said(hello: str, paths: PodPaths,
 
 
 async def test_a_repository_that_is_not_there_fails_with_svns_words(hello: str, paths: PodPaths) -> None:
-    with pytest.raises(AgentError, match=r"CloneFailed: .*No repository found") as failed:
+    with pytest.raises(
+        AgentError, match=r"CloneFailed: .*(No repository found|Could not find the requested SVN)"
+    ) as failed:
         await export(paths, hello.replace("hello", "nothing"))
     assert failed.value.reason == "CloneFailed"
 
@@ -78,7 +82,7 @@ async def test_a_private_repository_is_exported_with_its_secret(svn: SvnServer, 
 
 async def test_a_wrong_password_is_a_failure(svn: SvnServer, paths: PodPaths) -> None:
     url = svn.repository("private", {"hello.spec": "private\n"}, password="s3cret")
-    with pytest.raises(AgentError, match=r"CloneFailed: .*[Aa]uth"):
+    with pytest.raises(AgentError, match=r"CloneFailed: .*([Aa]uth|No more credentials)"):
         await export(paths, url.replace("//", "//alice:wr0ng@"))
 
 
@@ -93,3 +97,29 @@ async def test_a_git_configuration_that_was_checked_in_runs_nothing(
     assert not owned.exists()
     assert "fsmonitor" not in (exported / ".git/config").read_text()
     assert not (exported / "sub/.git").exists()
+
+
+async def test_a_redirect_to_a_host_that_is_not_allowed_is_refused(paths: PodPaths) -> None:
+    async with svn_http_server(moved="http://10.96.0.1/svn") as svn:
+        with pytest.raises(AgentError, match=r"10\.96\.0\.1, which is not a public address") as failed:
+            await export(paths, f"{svn.url}/moved/trunk")
+    assert failed.value.reason == "AddressRefused"
+
+
+async def test_credentials_are_not_sent_to_where_a_server_redirects(paths: PodPaths) -> None:
+    for name, text in {"username": "alice", "password": "s3cret", "hosts": "127.0.0.1"}.items():
+        (paths.credentials / name).write_text(text)
+    asked = []
+
+    async def thief(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1))
+        writer.close()
+
+    listening = await asyncio.start_server(thief, "127.0.0.2", 0)
+    stolen = f"http://127.0.0.2:{listening.sockets[0].getsockname()[1]}/svn"
+    async with svn_http_server(moved=stolen) as svn, listening:
+        with pytest.raises(AgentError, match="not one of the hosts that the credentials are for"):
+            await export(
+                paths, f"{svn.url}/moved/trunk", plan_of(EgressRules(allow=("127.0.0.0/8",))), credentials=True
+            )
+    assert asked == []

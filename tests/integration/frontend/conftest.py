@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import api as clusters
+from tests.integration.backend.process import free_port
 from tests.support.delivery import DeliveringPods, RealBackend, real_backend
 from tests.support.frontend import Site, frontend
 from tests.support.world import World
@@ -16,7 +17,8 @@ from tests.support.world import World
 async def site(here: World, tmp_path: Path) -> AsyncIterator[Site]:
     """alice has a token."""
     await here.create_chroots()
-    async with here.controller(), frontend(here, tmp_path) as running:
+    # Creates wait longer for their ids than users would: the machine may be busy with other tests.
+    async with here.controller(), frontend(here, tmp_path, id_timeout=30) as running:
         await running.person("alice")
         yield running
 
@@ -34,13 +36,14 @@ class Whole:
 async def whole(here: World, cluster: clusters.Cluster, tmp_path: Path) -> AsyncIterator[Whole]:
     """alice has a token."""
     await here.create_chroots()
-    async with real_backend(here, cluster.kubeconfig, tmp_path) as backend:
+    port = free_port()
+    async with real_backend(here, cluster.kubeconfig, tmp_path, f"http://127.0.0.1:{port}") as backend:
         pods = DeliveringPods(here, backend)
         here.kubelet.behaviour = pods.behaviour
         operator = replace(here.settings().operator, backend_url=backend.url, results_url=backend.url)
         async with (
             here.controller(operator=operator, backend_token_file=backend.controller_token),
-            frontend(here, tmp_path, backend_url=backend.url, results_url=backend.url) as site,
+            frontend(here, tmp_path, port=port, backend_url=backend.url, results_url=backend.url) as site,
         ):
             await site.person("alice")
             yield Whole(site, backend, pods)

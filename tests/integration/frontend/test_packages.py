@@ -39,7 +39,9 @@ async def test_a_package_is_defined_changed_and_built_by_its_name(site: Site) ->
     edited = await alice.cli("edit-package-pypi", "demo", "--name", "hello", "--packagename", "hello")
     assert (edited.code, edited.out) == (0, "Create or edit operation was successful.\n"), edited
     assert shown(await alice.cli("get-package", "demo", "--name", "hello"))["source_type"] == "pypi"
-    obj = site.services.cache.packages_of(await site.services.reader.project("alice", "demo"))[0]
+    project = await site.services.reader.find_project("alice", "demo")
+    assert project is not None
+    obj = site.services.cache.packages_of(project)[0]
     assert (obj.spec.max_builds, obj.spec.auto_rebuild) == (5, True)
 
 

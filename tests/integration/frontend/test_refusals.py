@@ -2,21 +2,27 @@
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from copr_operator.kube import paths
 from tests.support.fake_kubelet import Status
-from tests.support.frontend import Site
+from tests.support.frontend import Person, Site
+from tests.support.world import eventually
 from tests.unit.backend import rpms
 
 URL = "http://sources.example/hello-2.8-1.src.rpm"
 PROJECT = {"ownername": "alice", "projectname": "demo"}
 LOGIN = "Login invalid/expired."
 BIG = 1024**2
+CREATES = int(os.environ.get("COPR_CREATES", "60"))
+"""At once; 1000 take a few minutes."""
 
 
 def untouched(_pod: dict[str, Any]) -> Status | None:
@@ -270,11 +276,12 @@ async def test_expired_tokens_are_refused(site: Site) -> None:
     assert (await site.api("GET", "/auth-check", carol)).status_code == 401
 
 
-async def test_an_upload_that_is_slow_cut_or_too_large_leaves_nothing(site: Site) -> None:
+async def test_an_upload_that_is_slow_cut_or_too_large_leaves_nothing(site: Site, tmp_path: Path) -> None:
     """The pretended backend counts what reaches it."""
     alice = site.people["alice"]
     await prepare(site)
-    site.services.limits = type(site.services.limits)(body=BIG, file=1000, silence=0.3)
+    (spool := tmp_path / "spool").mkdir()
+    site.services.limits = type(site.services.limits)(body=BIG, file=1000, silence=0.3, spool=spool)
     head = b'--b\r\nContent-Disposition: form-data; name="pkgs"; filename="x.src.rpm"\r\n\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
 
@@ -290,8 +297,29 @@ async def test_an_upload_that_is_slow_cut_or_too_large_leaves_nothing(site: Site
     assert (await send(b"data", wait=1)).status_code == 408
     assert (await send(b"x" * 1001, b"\r\n--b--")).status_code == 413
     assert (await send(b"cut\r\n--b")).json()["error"].startswith("Not a multipart body")
+    await hang_up(site, alice, head)
     asked = [line for line in site.world.backend.asked if "/uploads" in line]
     assert asked == []
+    assert len((await site.world.kube.get(paths.copr("coprbuilds", site.world.namespace)))["items"]) == 1
+    assert not list(spool.iterdir())
+
+
+async def hang_up(site: Site, who: Person, body: bytes) -> None:
+    """Announces more than is sent, and closes the connection; returns when the frontend has done with it."""
+    _, writer = await asyncio.open_connection(*site.url.removeprefix("http://").split(":"))
+    login = base64.b64encode(":".join(who.auth).encode()).decode()
+    head = (f"POST /api_3/build/create/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\n"
+            f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 900\r\n\r\n")  # fmt: skip
+    writer.write(head.encode() + body)
+    await writer.drain()
+    uploads = site.services.metrics.uploads
+
+    async def under_way(wanted: bool) -> bool:
+        return bool(next(iter(uploads.collect())).samples[0].value) is wanted
+
+    await eventually(lambda: under_way(True), lambda: "the upload does not begin")
+    writer.close()
+    await eventually(lambda: under_way(False), lambda: "the upload does not end")
 
 
 async def test_uploads_with_bad_names_or_without_a_file_are_refused(site: Site) -> None:
@@ -321,22 +349,30 @@ async def test_a_request_that_is_sent_again_with_its_key_makes_no_second_build(s
     first, second = [await site.api("POST", "/build/create/scm", alice, json=scm, headers={"Idempotency-Key": "two"})
                      for _ in range(2)]  # fmt: skip
     assert first.json()["id"] == second.json()["id"]
+    gem = {"gem_name": "rails"}
+    assert (await site.api("POST", "/package/add/alice/demo/rails/rubygems", alice, json=gem)).status_code == 200
+    named = {**PROJECT, "package_name": "rails"}
+    key = {"Idempotency-Key": "three"}
+    built = [await site.api("POST", "/package/build", alice, json=named, headers=key) for _ in range(2)]
+    assert built[0].json()["id"] == built[1].json()["id"]
     other = await site.api("POST", "/build/create/url", alice, json={**PROJECT, "pkgs": URL + "?x"}, headers=headers)
     assert (other.status_code, other.json()["error"]) == (409, "This Idempotency-Key was used for another build.")
 
 
+@pytest.mark.timeout(120 + CREATES)
 async def test_many_creates_at_once_bring_each_its_own_id(site: Site) -> None:
     alice = site.people["alice"]
     await prepare(site)
+    site.http.timeout = httpx.Timeout(600)
     answers = await asyncio.gather(
-        *(site.api("POST", "/build/create/url", alice, json={**PROJECT, "pkgs": URL}) for _ in range(60))
+        *(site.api("POST", "/build/create/url", alice, json={**PROJECT, "pkgs": URL}) for _ in range(CREATES))
     )
     assert {answer.status_code for answer in answers} == {200}, [a.text for a in answers if a.status_code != 200][:3]
     numbers = [answer.json()["items"][0]["id"] for answer in answers]
-    assert len(set(numbers)) == 60
+    assert len(set(numbers)) == CREATES
     objects = (await site.world.kube.get(paths.copr("coprbuilds", site.world.namespace)))["items"]
     assert set(numbers) <= {obj["status"]["id"] for obj in objects}
-    assert len(objects) == 61
+    assert len(objects) == CREATES + 1
 
 
 async def test_only_one_of_two_who_create_a_project_at_once_succeeds(site: Site) -> None:

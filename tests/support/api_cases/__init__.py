@@ -5,7 +5,7 @@ Messages are those of the API server, without the object's name.
 """
 
 from tests.support.api_cases.builds import BUILDS
-from tests.support.api_cases.case import GOOD, Case, Update
+from tests.support.api_cases.case import GOOD, Case, Update, changed
 from tests.support.api_cases.chroots import CHROOTS
 from tests.support.api_cases.packages import PACKAGE_UPDATES, PACKAGES
 from tests.support.api_cases.projects import PROJECTS
@@ -15,4 +15,4 @@ from tests.support.api_cases.updates import UPDATES as _UPDATES
 CASES: tuple[Case, ...] = (*BUILDS, *PROJECTS, *CHROOTS, *SOURCES, *PACKAGES)
 UPDATES: tuple[Update, ...] = (*_UPDATES, *PACKAGE_UPDATES)
 
-__all__ = ["CASES", "GOOD", "UPDATES", "Case", "Update"]
+__all__ = ["CASES", "GOOD", "UPDATES", "Case", "Update", "changed"]

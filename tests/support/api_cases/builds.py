@@ -3,6 +3,7 @@
 from tests.support.api_cases.case import LINK, UPLOAD, Case, build, names, one_of
 
 LINK_URL = "spec.source.link.url"
+_ONE_OF_TWO = "spec needs exactly one of source and rerunOf"
 _UNION = "source needs exactly one member, the one that type names"
 
 BUILDS: tuple[Case, ...] = (
@@ -35,7 +36,9 @@ BUILDS: tuple[Case, ...] = (
     build("projectDirname has a path", "spec.projectDirname in body should match", projectDirname="demo:pr:../x"),
     build("projectDirname is too long", "spec.projectDirname: Too long", projectDirname="demo:" + "a" * 200),
     build("projectDirname is empty", "spec.projectDirname in body should be at least 1 chars", projectDirname=""),
-    build("source is missing", "spec.source: Required value", source=None),
+    build("source is missing", _ONE_OF_TWO, rule=True, source=None),
+    build("a rerun has no source", source=None, rerunOf="other.build-1"),
+    build("source and rerunOf", _ONE_OF_TWO, rule=True, rerunOf="other"),
     build("source has no type", "spec.source.type: Required value", source={"link": LINK["link"]}),
     build(
         "source is of an unknown type",
@@ -158,6 +161,20 @@ BUILDS: tuple[Case, ...] = (
     build("enableNet is off", enableNet=False),
     build("enableNet is a word", "spec.enableNet in body must be of type boolean", enableNet="perhaps"),
     build("background is on", background=True),
+    build("forkedFrom names a build", forkedFrom={"owner": "@copr", "projectDirname": "demo:pr:1", "id": 1}),
+    build(
+        "forkedFrom has no id", "spec.forkedFrom.id: Required value", forkedFrom={"owner": "a", "projectDirname": "b"}
+    ),
+    build(
+        "forkedFrom has a path",
+        "spec.forkedFrom.projectDirname in body should match",
+        forkedFrom={"owner": "a", "projectDirname": "../b", "id": 1},
+    ),
+    build(
+        "forkedFrom names no build",
+        "spec.forkedFrom.id in body should be greater than or equal to 1",
+        forkedFrom={"owner": "a", "projectDirname": "b", "id": 0},
+    ),
     build("afterBuild alone", afterBuild="other.build-1"),
     build("withBuild alone", withBuild="other"),
     build(
@@ -169,7 +186,7 @@ BUILDS: tuple[Case, ...] = (
     ),
     *(
         Case("CoprBuild", f"{field} is {why}", {field: name}, f"spec.{field}{message}")
-        for field in ("afterBuild", "withBuild")
+        for field in ("afterBuild", "withBuild", "rerunOf")
         for name, why, message in (
             ("", "empty", " in body should be at least 1"),
             ("a" * 254, "too long", ": Too long"),

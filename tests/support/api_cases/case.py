@@ -16,6 +16,11 @@ GOOD: Mapping[str, dict[str, Any]] = {
 """The smallest good spec of each kind."""
 
 
+def changed(kind: str, change: dict[str, Any]) -> dict[str, Any]:
+    """The good spec with members replaced; None takes one away."""
+    return {name: value for name, value in {**GOOD[kind], **change}.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class Case:
     """`change` replaces members of the good spec; None takes one away."""
@@ -33,13 +38,12 @@ class Case:
 
     @property
     def spec(self) -> dict[str, Any]:
-        merged = {**GOOD[self.kind], **self.change}
-        return {name: value for name, value in merged.items() if value is not None}
+        return changed(self.kind, self.change)
 
 
 @dataclass(frozen=True)
 class Update:
-    """An object of the good spec with `before` in it is changed to the good spec with `after` in it."""
+    """An object of the good spec with `before` in it is changed to the good spec with `after` in it (see `changed`)."""
 
     kind: str
     title: str

@@ -107,6 +107,8 @@ PROJECTS: tuple[Case, ...] = (
         )
     ),
     project("enableNet is on", enableNet=True),
+    project("private", private=True),
+    project("private is a word", "spec.private in body must be of type boolean", private="perhaps"),
     project("timeout is nothing", "spec.timeout in body should be greater than or equal to 1", timeout=0),
     project("timeout is too long", "spec.timeout in body should be less than or equal to 180000", timeout=180001),
     project("sourceChroot is one", sourceChroot="fedora-43-x86_64"),

@@ -167,6 +167,7 @@ SOURCES: tuple[Case, ...] = (
             builddeps=["git", "gcc-c++ >= 14"],
             resultdir="out/a",
             repos=list(REPO_URLS),
+            hookPayload={"ref": "r4nd/hook_payload", "sha256": "a" * 64},
         ),
     ),
     *_field("custom", "script", "a" * 4097, "a\x00b"),

@@ -17,6 +17,10 @@ _FIXED: dict[str, tuple[Any, Any]] = {
     "submitter": ("alice", "bob"),
     "queueTimeout": (100, 101),
     "packageName": ("hello", "other"),
+    "forkedFrom": (
+        {"owner": "bob", "projectDirname": "demo", "id": 1},
+        {"owner": "bob", "projectDirname": "demo", "id": 2},
+    ),
 }
 """Two values of each field of a CoprBuild that need not be given. Of those with a default neither is it alone."""
 
@@ -25,11 +29,19 @@ def _build(title: str, before: dict[str, Any], after: dict[str, Any], refused: s
     return Update("CoprBuild", title, before, after, refused)
 
 
+def _rerun(of: str) -> dict[str, Any]:
+    return {"source": None, "rerunOf": of}
+
+
 def _fixed(field: str) -> str:
     return f"spec.{field} can't be changed: create another CoprBuild"
 
 
 UPDATES: tuple[Update, ...] = (
+    _build("rerunOf is set later", {}, {"rerunOf": "a"}, _fixed("rerunOf")),
+    _build("rerunOf is changed", _rerun("a"), _rerun("b"), _fixed("rerunOf")),
+    _build("rerunOf becomes a source", _rerun("a"), {}, _fixed("rerunOf")),
+    _build("rerunOf stays", _rerun("a"), {**_rerun("a"), "results": "Retain"}),
     _build("owner is changed", {}, {"owner": "bob"}, _fixed("owner")),
     _build("project is changed", {}, {"project": "other"}, _fixed("project")),
     _build("source is changed", {}, {"source": UPLOAD}, _fixed("source")),

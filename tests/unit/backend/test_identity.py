@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from copr_operator.backend.errors import HttpError
-from copr_operator.backend.identity import CACHE_SECONDS, CACHE_SIZE, Identities
+from copr_operator.backend.identity import CACHE_SECONDS, Identities
+from copr_operator.backend.kept import SIZE
 from tests.unit.backend.world import CHROOT, CONTROLLER, NAMESPACE, Clock, World, bearer, build_path, results
 
 JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
@@ -224,10 +225,10 @@ async def test_answers_are_kept_for_a_few_seconds_only(world: World) -> None:
 
 async def test_a_flood_of_tokens_does_not_grow_the_cache_without_bound(world: World) -> None:
     identities = Identities(world.kube, controller=CONTROLLER)
-    for number in range(CACHE_SIZE + 50):
+    for number in range(SIZE + 50):
         with pytest.raises(HttpError):
             await identities.user(f"token-{number}")
-    assert len(identities._reviews._kept) == CACHE_SIZE
+    assert len(identities._reviews._kept) == SIZE
 
 
 async def test_no_token_is_kept_in_memory(world: World) -> None:

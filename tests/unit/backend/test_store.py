@@ -52,9 +52,11 @@ def test_names_are_stored_as_they_are(store: DirectoryStore, name: str) -> None:
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/x", "a//b", "a/./b", "a/b/", "x\0y"])
 def test_a_path_that_leaves_the_root_is_refused(store: DirectoryStore, path: str) -> None:
-    for act in (store.get, store.stat, store.delete, store.delete_tree, store.list, store.local_path):
+    for act in (store.get, store.stat, store.delete, store.delete_tree, store.list, store.open):
         with pytest.raises(StorePathError):
             act(path)
+    with pytest.raises(StorePathError), store.local(path):
+        pass
     with pytest.raises(StorePathError):
         store.put(path, b"x")
 

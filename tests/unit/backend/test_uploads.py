@@ -1,5 +1,6 @@
 """Sources that users send, and builds that fetch them."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -37,6 +38,18 @@ async def test_an_uploaded_file_reaches_the_build_that_names_it(world: World, us
     token = add_build(world, answer["ref"])
     fetched = await world.http.get(f"/agent/v1/upload/{answer['ref']}", headers=bearer(token))
     assert (fetched.status_code, fetched.content) == (200, SPEC)
+
+
+async def test_what_called_a_webhook_reaches_the_script_of_its_build_and_no_other(world: World, user: str) -> None:
+    ref = (await send(world, user, "hook_payload", data=b"{}")).json()["ref"]
+    custom = {"type": "custom", "custom": {"script": "x", "hookPayload": {"ref": ref}}}
+    world.add_build(1, package=None, source=custom)
+    world.add_build(2, package=None, source={"type": "custom", "custom": {"script": "x"}})
+    answers = [
+        await world.http.get(f"/agent/v1/upload/{ref}", headers=bearer(world.add_pod(number, "src")))
+        for number in (1, 2)
+    ]
+    assert [(answer.status_code, answer.content == b"{}") for answer in answers] == [(200, True), (403, False)]
 
 
 async def test_who_may_not_create_builds_may_not_upload(world: World, user: str) -> None:
@@ -98,8 +111,14 @@ async def test_a_namespace_has_a_limit_to_what_waits(tmp_path: Path) -> None:
     world.kube.users["alice-token"] = {"username": "alice"}
     world.kube.allowed.add(("alice", NAMESPACE))
     assert (await send(world, "alice-token", data=b"x" * 101)).status_code == 413
-    assert (await send(world, "alice-token", data=b"x" * 30)).status_code == 200
-    assert (await send(world, "alice-token")).status_code == 413
+    assert (await send(world, "alice-token", data=b"x" * 30)).status_code == 413, "it would be over the limit"
+    at_once = await asyncio.gather(*(send(world, "alice-token") for _ in range(5)))
+    assert sorted(answer.status_code for answer in at_once) == [200, 413, 413, 413, 413], "also while others are sent"
+    assert (await send(world, "alice-token", data=b"x" * 9)).status_code == 413
+    assert (await send(world, "alice-token", data=b"x" * 8)).status_code == 200
+    world.clock.now += 25 * 3600
+    await world.services.sweep()
+    assert (await send(world, "alice-token")).status_code == 200, "what has expired counts no more"
     assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
     await world.close()
 

@@ -37,6 +37,8 @@ class FakeKube:
         self.objects: dict[str, dict[str, Any]] = {}
         self.users: dict[str, dict[str, Any]] = {CONTROLLER_TOKEN: {"username": CONTROLLER}}
         self.allowed: set[tuple[str, str]] = set()
+        self.readers: set[tuple[str, str]] = set()
+        """Users and namespaces: who may create CoprBuilds where, and who may get them."""
         self.requests: list[str] = []
         self.down = False
         self.ignores_audiences = False
@@ -62,8 +64,9 @@ class FakeKube:
             known = user is not None and bool(set(audiences) & set(spec["audiences"]))
             return {"status": {"authenticated": known, "user": user, "audiences": audiences if known else []}}
         attributes = spec["resourceAttributes"]
-        assert (attributes["verb"], attributes["resource"]) == ("create", "coprbuilds")
-        return {"status": {"allowed": (spec["user"], attributes["namespace"]) in self.allowed}}
+        assert attributes["resource"] == "coprbuilds"
+        allowed = {"create": self.allowed, "get": self.readers}[attributes["verb"]]
+        return {"status": {"allowed": (spec["user"], attributes["namespace"]) in allowed}}
 
     def _ask(self, path: str) -> None:
         self.requests.append(path)

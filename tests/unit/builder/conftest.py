@@ -48,6 +48,7 @@ class FakeBackend:
         app = web.Application(client_max_size=64 * 1024**2, middlewares=[faults_first])
         app.router.add_get("/agent/v1/srpm", self._get_srpm)
         app.router.add_get("/agent/v1/upload/{ref:.+}", self._get_upload)
+        app.router.add_get("/agent/v1/ticket", self._get_ticket)
         app.router.add_patch("/agent/v1/log/{name}", self._patch_log)
         app.router.add_put("/agent/v1/files/{name}", self._put_file)
         app.router.add_post("/agent/v1/finish", self._finish)
@@ -59,6 +60,9 @@ class FakeBackend:
     async def _get_upload(self, request: web.Request) -> web.Response:
         body = self.uploads.get(request.match_info["ref"])
         return web.Response(body=body) if body is not None else web.json_response({"error": "gone"}, status=404)
+
+    async def _get_ticket(self, _: web.Request) -> web.Response:
+        return web.json_response({"username": "build", "password": "9.abc"})
 
     async def _patch_log(self, request: web.Request) -> web.Response:
         name, offset = request.match_info["name"], int(request.query["offset"])

@@ -10,7 +10,7 @@ import pytest
 from copr_operator.builder.agent import fetch
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PLAN_VARIABLE, PodPaths
-from copr_operator.core.wire import AgentExit, ArtifactRef, StepPlan, StepSummary, UploadSource
+from copr_operator.core.wire import AgentExit, ArtifactRef, CustomSource, StepPlan, StepSummary, UploadSource
 from tests.unit.builder.conftest import FakeBackend
 
 PlanOf = Callable[..., StepPlan]
@@ -41,6 +41,19 @@ async def test_an_rpm_step_gets_the_srpm(plan_of: PlanOf, paths: PodPaths, fake_
     assert (paths.in_dir / "srpm" / SRPM.name).read_bytes() == b"an srpm"
 
 
+async def test_a_private_projects_repositories_get_a_ticket_that_only_root_reads(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    repos = [{"id": "fedora", "baseurl": "https://f/"}, {"id": "copr_base", "baseurl": "http://b/", "private": True}]
+    plan = plan_of(srpm=SRPM, backend_url=fake_backend.url, repos=repos)
+    fetch.prepare(plan, paths)
+    await fetch.bring(plan, paths)
+    others, _, own = (paths.in_dir / "copr.repo").read_text().partition("[copr_base]")
+    assert own.endswith("username=build\npassword=9.abc\n")
+    assert "username" not in others
+    assert stat.S_IMODE((paths.in_dir / "copr.repo").stat().st_mode) == 0o600
+
+
 async def test_an_srpm_that_is_not_the_announced_one_is_the_stores_fault(
     plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
 ) -> None:
@@ -69,6 +82,21 @@ async def test_an_upload_is_brought_and_its_checksum_kept_for_collect(
     await fetch.bring(plan, paths)
     assert (paths.in_dir / "source" / "hello.spec").read_bytes() == b"Name: hello"
     assert (paths.in_dir / "source.sha256").read_text() == sha256
+
+
+async def test_a_scripts_payload_is_brought_beside_it(
+    plan_of: PlanOf, paths: PodPaths, fake_backend: FakeBackend
+) -> None:
+    fake_backend.uploads["r4nd/hook_payload"] = b'{"ref": "main"}'
+    sha256 = hashlib.sha256(b'{"ref": "main"}').hexdigest()
+    source = CustomSource(script="#!/bin/sh\n", payload=UploadSource(ref="r4nd/hook_payload", sha256=sha256))
+    plan = plan_of(step="source", chroot=None, source=source, backend_url=fake_backend.url)
+    fetch.prepare(plan, paths)
+    await fetch.bring(plan, paths)
+    payload = paths.in_dir / "hook_payload"
+    assert (payload.read_bytes(), oct(payload.stat().st_mode & 0o777)) == (b'{"ref": "main"}', "0o644")
+    assert (paths.in_dir / "script").read_text() == "#!/bin/sh\n"
+    assert not (paths.in_dir / "source.sha256").exists()
 
 
 async def test_an_upload_with_another_checksum_is_refused(

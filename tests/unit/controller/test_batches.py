@@ -86,9 +86,49 @@ async def test_builds_of_other_namespaces_do_not_count() -> None:
     )
 
 
-async def test_a_circle_is_found_and_named() -> None:
-    found = await batch(build("a", withBuild="b"), build("b", withBuild="a"))
-    assert found == Batch(blocked=True, message="the chain of withBuild from a does not end")
+class TestCircles:
+    """Builds of the fakes are all of one age; then the uid decides which is the youngest."""
+
+    async def test_a_build_that_joins_itself_in_the_end_is_in_a_circle(self) -> None:
+        text = "the chain of withBuild from a is a circle"
+        found = await batch(build("a", withBuild="b"), build("b", withBuild="a"))
+        assert found == Batch(blocked=True, message=text, circle=text)
+        outside = await batch(build("c", withBuild="a"), build("a", withBuild="b"), build("b", withBuild="a"))
+        assert outside.circle
+
+    @pytest.mark.parametrize("link", ["afterBuild", "withBuild", "rerunOf"])
+    async def test_a_build_that_waits_for_itself_fails(self, link: str) -> None:
+        spec: dict[str, Any] = {link: "a", **({"source": None} if link == "rerunOf" else {})}
+        assert (await batch(build("a", **spec))).circle
+
+    async def test_the_youngest_of_a_circle_fails_and_the_others_wait_for_its_end(self) -> None:
+        ring = [build("a", afterBuild="b"), build("b", afterBuild="c"), build("c", afterBuild="a")]
+        found = {one.name: await batch(one, *(o for o in ring if o is not one)) for one in ring}
+        assert {name: each.circle for name, each in found.items()} == {
+            "a": "", "b": "", "c": "a, b and this build wait for each other",
+        }  # fmt: skip
+        assert all(each.blocked for each in found.values())
+        assert await batch(ring[1], ring[0], ended("c", "failed", afterBuild="a")) == FREE
+
+    async def test_a_circle_may_go_through_those_who_have_joined(self) -> None:
+        """`b` waits for the whole batch of `a`, and `c`, which has joined it, for `b`'s rerun."""
+        a, b = build("a"), build("b", afterBuild="a")
+        c = build("c", withBuild="a", source=None, rerunOf="b")
+        assert (await batch(c, a, b)).circle == "b and this build wait for each other"
+        assert (await batch(b, a, c)).circle == ""
+
+    async def test_a_batch_that_comes_after_itself_is_a_circle(self) -> None:
+        leader, joined = build("a", afterBuild="b"), build("b", withBuild="a")
+        assert (await batch(joined, leader)).circle == "a and this build wait for each other"
+
+    async def test_what_waits_for_a_circle_is_not_in_it(self) -> None:
+        ring = (build("a", afterBuild="b"), build("b", afterBuild="a"))
+        found = await batch(build("z", afterBuild="a"), *ring)
+        assert (found.blocked, found.circle) == (True, "")
+
+    async def test_one_whose_parent_ended_in_a_circle_of_joins_is_free(self) -> None:
+        broken = (ended("b", "failed", withBuild="c"), ended("c", "failed", withBuild="b"))
+        assert await batch(build("a", afterBuild="b"), *broken) == FREE
 
 
 async def test_a_chain_may_be_long_but_not_without_end() -> None:

@@ -12,7 +12,10 @@ from tests.support.api_cases import GOOD
 from tests.unit.controller.fakes import FakeKube
 
 HERE = "copr-operator"
-KINDS = {"coprbuilds": "CoprBuild", "coprprojects": "CoprProject", "coprchroots": "CoprChroot"}
+KINDS = {
+    "coprbuilds": "CoprBuild", "coprprojects": "CoprProject", "coprchroots": "CoprChroot",
+    "coprpackages": "CoprPackage",
+}  # fmt: skip
 
 
 class Place:
@@ -50,11 +53,14 @@ class TestResync:
         place.add("coprbuilds", "hello")
         place.add("coprprojects", "demo")
         place.add("coprchroots", "fedora")
+        place.add("coprpackages", "rails")
         place.add_job("job", "hello")
         await place.sync.resync()
         store = place.store
-        assert [len(table) for table in (store.builds, store.projects, store.jobs, store.chroot_objects)] == [1] * 4
-        assert {Key("build", HERE, "hello"), Key("project", HERE, "demo")} <= set(place.woken)
+        tables = (store.builds, store.projects, store.packages, store.jobs, store.chroot_objects)
+        assert [len(table) for table in tables] == [1] * 5
+        keys = {Key("build", HERE, "hello"), Key("project", HERE, "demo"), Key("package", HERE, "rails")}
+        assert keys <= set(place.woken)
         assert place.ghosts == 0
 
     async def test_it_drops_what_is_gone_and_wakes_whom_that_concerns(self, place: Place) -> None:
@@ -130,6 +136,7 @@ class TestUnreadable:
             "coprbuilds": place.feeder.build,
             "coprprojects": place.feeder.project,
             "coprchroots": place.feeder.chroot,
+            "coprpackages": place.feeder.package,
         }
         feed[plural]("ADDED", place.add(plural, "x"))
         broken = place.add(plural, "x", spec={"owner": 5})
@@ -138,7 +145,8 @@ class TestUnreadable:
         assert f"{KINDS[plural]} {HERE}/x can't be read: " in caplog.text
         assert (len(place.store.builds), len(place.store.projects), place.store.chroots) == (0, 0, {})
         feed[plural]("MODIFIED", place.add(plural, "x"))
-        assert len(place.store.builds) + len(place.store.projects) + len(place.store.chroots) == 1
+        store = place.store
+        assert len(store.builds) + len(store.projects) + len(store.packages) + len(store.chroots) == 1
 
     def test_one_that_was_never_read_is_no_news(self, place: Place) -> None:
         place.feeder.project("ADDED", place.add("coprprojects", "x", spec={}))

@@ -1,44 +1,29 @@
-"""Given a world, the exact plan: what is done, what the status says, how soon it is written."""
+"""Given a world, the exact plan of a build that begins: its id, its chroots, and what it waits for."""
 
 from typing import Any
 
 import pytest
 
-from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
+from copr_operator.api.build import BuildStatus
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.core import actions, names
 from copr_operator.core.observed import Batch, Refusal
-from copr_operator.core.plan import Plan, Urgency, plan
+from copr_operator.core.plan import Urgency, plan
 from tests.support.builders import (
     CONFIG,
     D12,
     D13,
-    RPMS_MADE,
-    SRPM_MADE,
     accepted,
     at,
     build,
-    container,
-    failed_summary,
-    imported,
+    condition_status,
     job,
     observed,
-    pod,
     project,
-    said,
+    reason,
 )
 
 SRC = names.SOURCE_STEP
-
-
-def reason(decision: Plan) -> str:
-    assert decision.status is not None
-    return next(c.reason for c in decision.status.conditions if c.type == "Succeeded")
-
-
-def condition_status(decision: Plan, kind: str) -> str | None:
-    assert decision.status is not None
-    return next((c.status.value for c in decision.status.conditions if c.type == kind), None)
 
 
 class TestAcceptance:
@@ -121,7 +106,7 @@ class TestWaiting:
 
     def test_a_job_that_quota_refuses_is_tried_again_after_a_while(self) -> None:
         name = names.job_name(build().uid, SRC, 1)
-        refused = {name: Refusal(403, "exceeded quota: jobs", at(60))}
+        refused = {name: Refusal(403, "exceeded quota: jobs", at(60), waits="Held")}
         waiting = plan(observed(build(accepted()), refusals=refused, now=61), CONFIG)
         assert waiting.actions == ()
         assert reason(waiting) == "Held"
@@ -147,6 +132,22 @@ class TestWaiting:
         assert decision.status.failure.reason == expected
         assert decision.status.failure.failure_class == "policy"
 
+    @pytest.mark.parametrize("wait", ["Held", "WaitingForPreviousJob"])
+    def test_a_refusal_that_will_pass_is_a_wait_whatever_its_status(self, wait: str) -> None:
+        name = names.job_name(build().uid, SRC, 1)
+        refused = {name: Refusal(422, "denied", at(60), waits=wait)}
+        decision = plan(observed(build(accepted()), refusals=refused, now=61), CONFIG)
+        assert reason(decision) == wait
+        assert decision.requeue_at == at(90)
+
+    def test_a_circle_of_waiting_builds_fails_the_build_that_closed_it(self) -> None:
+        batch = Batch(blocked=True, message="CoprBuild b has not ended", circle="b and this build wait for each other")
+        decision = plan(observed(build(accepted(), afterBuild="b"), batch=batch), CONFIG)
+        assert decision.status is not None
+        assert decision.status.failure is not None
+        assert (decision.status.state, decision.status.failure.reason) == ("failed", "CircularWait")
+        assert "b and this build" in decision.status.failure.message
+
     def test_a_job_without_a_pod_is_asked_about_after_ten_seconds(self) -> None:
         source = job(SRC)
         early = plan(observed(build(accepted()), source, now=5), CONFIG)
@@ -159,346 +160,3 @@ class TestWaiting:
         assert reason(held) == "Held"
         assert held.status is not None
         assert "exceeded quota" in held.status.conditions[0].message
-
-
-class TestSource:
-    def test_the_source_job_is_made_when_nothing_is_in_the_way(self) -> None:
-        assert plan(observed(build(accepted())), CONFIG).actions == (actions.CreateJob(SRC, 1),)
-
-    @pytest.mark.parametrize(
-        ("containers", "state", "why"),
-        [
-            ({"fetch": container("running")}, "starting", "Starting"),
-            ({"source": container("running"), "collect": container("running")}, "running", "SourceRunning"),
-            ({"source": container(), "collect": container("running")}, "importing", "Importing"),
-        ],
-    )
-    def test_its_state_follows_its_containers(self, containers: dict[str, Any], state: str, why: str) -> None:
-        source = job(SRC)
-        decision = plan(observed(build(accepted()), source, pods=(pod(source, **containers),)), CONFIG)
-        assert decision.status is not None
-        assert decision.status.source is not None
-        assert decision.status.source.state == state
-        assert decision.status.state == state
-        assert reason(decision) == why
-
-    def test_the_srpm_is_latched_before_any_chroot_starts(self) -> None:
-        source = job(SRC, state="complete")
-        done = pod(source, "Succeeded", source=container(), collect=said(SRPM_MADE))
-        decision = plan(observed(build(accepted(source_state="running")), source, pods=(done,)), CONFIG)
-        assert decision.actions == ()
-        assert decision.urgency is Urgency.NOW
-        assert decision.status is not None
-        assert decision.status.source is not None
-        assert decision.status.source.package is not None
-        assert decision.status.source.srpm is not None
-        assert decision.status.source.package.version == "2.8-1"
-        assert decision.status.source.srpm.url.endswith("/results/alice/demo/srpm-builds/00000042/hello-2.8-1.src.rpm")
-        assert decision.status.state == "pending"
-
-    def test_chroots_that_the_arch_tags_rule_out_are_skipped_without_a_pod(self) -> None:
-        source = job(SRC, state="complete")
-        summary = SRPM_MADE.model_copy(update={"exclusive_arch": ("aarch64",)})
-        done = pod(source, "Succeeded", source=container(), collect=said(summary))
-        decision = plan(observed(build(accepted()), source, pods=(done,)), CONFIG)
-        assert decision.status is not None
-        assert decision.status.state == "skipped"
-        assert {c.state for c in decision.status.chroots} == {"skipped"}
-        assert condition_status(decision, "Succeeded") == "True"
-
-    def test_a_users_failure_is_not_retried_and_shows_the_end_of_the_log(self) -> None:
-        source = job(SRC, state="failed")
-        ended = pod(
-            source, "Failed", source=container(code=28), collect=said(failed_summary("SourceFailed", tail="no!"))
-        )
-        decision = plan(observed(build(accepted()), source, pods=(ended,)), CONFIG)
-        assert decision.status is not None
-        failure = decision.status.failure
-        assert failure is not None
-        assert (failure.failure_class, failure.reason, failure.step) == ("user", "SourceFailed", "source")
-        assert "no!" in failure.message
-        assert failure.log_url == "https://copr.example/results/alice/demo/srpm-builds/00000042/builder-live.log.gz"
-        assert [c.state for c in decision.status.chroots] == ["failed", "failed"]
-        assert condition_status(decision, "Stalled") == "True"
-
-
-class TestChroots:
-    def test_both_jobs_are_made_once_the_srpm_is_latched(self) -> None:
-        decision = plan(observed(build(imported())), CONFIG)
-        assert decision.actions == (actions.CreateJob(D12, 1), actions.CreateJob(D13, 1))
-
-    def test_one_running_chroot_hides_a_failed_one(self) -> None:
-        first, second = job(D12, state="failed"), job(D13)
-        pods = (
-            pod(first, "Failed", build=container(code=22), collect=said(failed_summary("BuildFailed"))),
-            pod(second, build=container("running"), collect=container("running")),
-        )
-        decision = plan(observed(build(imported()), first, second, pods=pods), CONFIG)
-        assert decision.status is not None
-        assert decision.status.state == "running"
-        assert [c.state for c in decision.status.chroots] == ["failed", "running"]
-        assert decision.status.failure is not None
-        assert decision.status.failure.chroot == D12
-
-    def test_failed_beats_succeeded(self) -> None:
-        first, second = job(D12, state="failed"), job(D13, state="complete")
-        pods = (
-            pod(first, "Failed", build=container(code=22), collect=said(failed_summary("BuildFailed"))),
-            pod(second, "Succeeded", build=container(), collect=said(RPMS_MADE)),
-        )
-        decision = plan(observed(build(imported()), first, second, pods=pods), CONFIG)
-        assert decision.status is not None
-        assert decision.status.state == "failed"
-        assert decision.status.chroots[1].packages == 4
-        assert decision.status.ended_at == "2026-01-01T12:01:00Z"
-        assert reason(decision) == "BuildFailed"
-
-    def test_a_chroot_that_has_ended_is_never_read_again(self) -> None:
-        status = imported(
-            ChrootStatus(name=D12, state="succeeded", packages=4), ChrootStatus(name=D13, state="running")
-        )  # fmt: skip
-        first, second = job(D12, state="failed"), job(D13)
-        running = pod(second, build=container("running"), collect=container("running"))
-        decision = plan(observed(build(status), first, second, pods=(running,)), CONFIG)
-        assert decision.status is not None
-        assert decision.status.chroots[0].state == "succeeded"
-
-    def test_a_message_alone_is_written_lazily(self) -> None:
-        first = job(D12)
-        status = imported(ChrootStatus(name=D12, state="pending"))
-        waiting = pod(first, "Pending", scheduled=False)
-        before = plan(observed(build(status), first, pods=(waiting,)), CONFIG).status
-        assert before is not None
-        after = pod(first, "Pending", scheduled=False, scheduling_message="0/3 nodes are available")
-        decision = plan(observed(build(before), first, pods=(after,)), CONFIG)
-        assert decision.urgency is Urgency.LAZY
-
-
-class TestRetries:
-    def evicted(self, attempt: int) -> Plan:
-        source = job(SRC, attempt, state="failed")
-        gone = pod(source, "Failed", source=container(code=137), disrupted=True)
-        status = accepted(state="running", source_state="running", attempt=attempt)
-        return plan(observed(build(status), source, pods=(gone,)), CONFIG)
-
-    def test_a_disrupted_pod_is_tried_again_as_the_next_attempt(self) -> None:
-        decision = self.evicted(1)
-        assert decision.status is not None
-        assert decision.status.source is not None
-        assert (decision.status.source.state, decision.status.source.attempt) == ("pending", 2)
-        assert decision.urgency is Urgency.NOW
-        assert reason(decision) == "Retrying"
-
-    def test_the_next_attempt_comes_after_a_pause(self) -> None:
-        first = job(SRC, 1, state="failed")
-        status = accepted(attempt=2)
-        waiting = plan(observed(build(status), first, now=61), CONFIG)
-        assert waiting.actions == ()
-        assert waiting.requeue_at == at(70)
-        assert plan(observed(build(status), first, now=70), CONFIG).actions == (actions.CreateJob(SRC, 2),)
-
-    def test_two_attempts_never_run_at_once(self) -> None:
-        decision = plan(observed(build(accepted(attempt=2)), job(SRC, 1), now=1000), CONFIG)
-        assert decision.actions == (actions.DeleteJob(job(SRC, 1).name, job(SRC, 1).uid),)
-        going = plan(observed(build(accepted(attempt=2)), job(SRC, 1, deleting=True), now=1000), CONFIG)
-        assert going.actions == ()
-        assert reason(going) == "WaitingForPreviousJob"
-
-    def test_the_third_attempt_is_the_last(self) -> None:
-        decision = self.evicted(3)
-        assert decision.status is not None
-        assert decision.status.failure is not None
-        assert (decision.status.state, decision.status.failure.reason) == ("failed", "Disrupted")
-        assert decision.status.failure.failure_class == "infra"
-
-    def test_a_job_that_vanished_before_its_result_was_seen_is_tried_again(self) -> None:
-        decision = plan(observed(build(accepted(state="running", source_state="running"))), CONFIG)
-        assert decision.status is not None
-        assert decision.status.source is not None
-        assert decision.status.source.attempt == 2
-
-    def test_untrusted_code_can_not_buy_a_retry_with_an_exit_code(self) -> None:
-        first = job(D12, state="failed")
-        for code in range(1, 256):
-            ended = pod(first, "Failed", build=container(code=code), collect=said(failed_summary("BuildFailed")))
-            status = imported(ChrootStatus(name=D12, state="running"))
-            decision = plan(observed(build(status), first, pods=(ended,)), CONFIG)
-            assert decision.status is not None
-            assert decision.status.state == "failed", code
-
-
-class TestDeadlines:
-    @pytest.mark.parametrize(
-        ("containers", "fields", "now", "expected"),
-        [
-            ({}, {"scheduled": False, "scheduling_message": "0/1 nodes"}, 600, "Unschedulable"),
-            ({"source": container("waiting", reason="ImagePullBackOff")}, {}, 600, "ImagePullFailed"),
-            ({"source": container("waiting", reason="CreateContainerConfigError")}, {}, 600, "ContainerError"),
-            ({}, {}, 600, "StartingTimeout"),
-            ({"source": container(), "collect": container("running")}, {}, 960, "ImportingTimeout"),
-        ],
-    )
-    def test_a_state_that_lasts_too_long_is_an_infrastructure_failure(
-        self, containers: dict[str, Any], fields: dict[str, Any], now: int, expected: str
-    ) -> None:
-        source = job(SRC, 3)
-        stuck = pod(source, "Pending", **containers, **fields)
-        status = accepted(state="starting", source_state="starting", attempt=3)
-        before = plan(observed(build(status), source, pods=(stuck,), now=now - 1), CONFIG)
-        assert before.requeue_at == at(now)
-        decision = plan(observed(build(status), source, pods=(stuck,), now=now), CONFIG)
-        assert decision.status is not None
-        assert decision.status.failure is not None
-        assert (decision.status.failure.reason, decision.status.failure.failure_class) == (expected, "infra")
-
-    def test_a_step_that_outlives_its_timeout_and_grace_fails_and_is_then_stopped(self) -> None:
-        source = job(SRC)
-        endless = pod(source, source=container("running"), collect=container("running"))
-        world = observed(build(accepted(), timeout=100), source, pods=(endless,), now=400)
-        decision = plan(world, CONFIG)
-        assert decision.status is not None
-        assert decision.status.failure is not None
-        assert (decision.status.failure.reason, decision.status.failure.failure_class) == ("RunningTimeout", "user")
-        after = plan(observed(build(decision.status, timeout=100), source, pods=(endless,), now=400), CONFIG)
-        assert after.actions == (actions.DeleteJob(source.name, source.uid),)
-
-
-class TestCancel:
-    def test_the_jobs_are_stopped_first_and_then_the_state_is_canceled(self) -> None:
-        source = job(SRC)
-        canceled = build(accepted(state="running", source_state="running"), cancel=True)
-        running = pod(source, source=container("running"), collect=container("running"))
-        stopping = plan(observed(canceled, source, pods=(running,)), CONFIG)
-        assert stopping.actions == (actions.DeleteJob(source.name, source.uid),)
-        stopped = job(SRC, deleting=True)
-        decision = plan(observed(canceled, stopped, pods=(running,)), CONFIG)
-        assert decision.urgency is Urgency.NOW
-        assert decision.status is not None
-        assert decision.status.source is not None
-        assert decision.status.state == "canceled"
-        assert decision.status.source.state == "canceled"
-        assert {c.state for c in decision.status.chroots} == {"canceled"}
-        assert reason(decision) == "Canceled"
-
-    def test_a_completion_that_was_seen_wins_over_a_cancel(self) -> None:
-        first = job(D12, state="complete")
-        done = pod(first, "Succeeded", build=container(), collect=said(RPMS_MADE))
-        status = imported(ChrootStatus(name=D12, state="running"))
-        decision = plan(observed(build(status, cancel=True), first, pods=(done,)), CONFIG)
-        assert decision.status is not None
-        assert decision.status.state == "succeeded"
-
-    def test_a_canceled_build_starts_nothing_and_its_lost_jobs_are_no_failure(self) -> None:
-        canceled = build(accepted(state="running", source_state="running"), cancel=True)
-        decision = plan(observed(canceled), CONFIG)
-        assert decision.status is not None
-        assert decision.status.state == "canceled"
-        waiting = plan(observed(build(accepted(), cancel=True)), CONFIG)
-        assert waiting.status is not None
-        assert waiting.status.state == "canceled"
-
-    def test_what_had_ended_before_the_cancel_keeps_its_state(self) -> None:
-        status = imported(ChrootStatus(name=D12, state="succeeded"), ChrootStatus(name=D13, state="running"))
-        decision = plan(observed(build(status, cancel=True), job(D13, deleting=True)), CONFIG)
-        assert decision.status is not None
-        assert [c.state for c in decision.status.chroots] == ["succeeded", "canceled"]
-        assert decision.status.state == "canceled"
-
-
-class TestEnded:
-    def ended(self, generation: int = 1) -> BuildStatus:
-        return BuildStatus(
-            id=42, state="succeeded", observed_generation=generation, source=SourceStatus(state="succeeded")
-        )
-
-    def test_terminal_is_final(self) -> None:
-        decision = plan(observed(build(self.ended()), job(D12, state="failed")), CONFIG)
-        assert decision == Plan(forget=True)
-
-    def test_a_late_cancel_is_only_acknowledged(self) -> None:
-        decision = plan(observed(build(self.ended(generation=0), cancel=True)), CONFIG)
-        assert decision.status is not None
-        assert decision.status.state == "succeeded"
-        assert decision.status.observed_generation == 1
-
-    def test_a_job_that_still_runs_is_stopped(self) -> None:
-        running = job(D12)
-        status = self.ended().model_copy(update={"chroots": [ChrootStatus(name=D12, state="failed")]})
-        assert plan(observed(build(status), running), CONFIG).actions == (actions.DeleteJob(running.name, running.uid),)
-
-
-class TestDeletion:
-    def test_pods_stop_first_then_the_results_leave_then_the_object_goes(self) -> None:
-        dying = build(imported(), deleting=True)
-        running = job(D12)
-        assert plan(observed(dying, running), CONFIG).actions == (actions.DeleteJob(running.name, running.uid),)
-        assert plan(observed(dying, job(D12, deleting=True)), CONFIG).actions == ()
-        assert plan(observed(dying), CONFIG).actions == (actions.RemoveResults(),)
-        last = plan(observed(dying, results_removed=True), CONFIG)
-        assert last.actions == (actions.RemoveFinalizer(),)
-        assert last.forget
-
-    def test_an_absent_backend_delays_it_with_a_reason_and_a_next_look(self) -> None:
-        decision = plan(observed(build(imported(), deleting=True), backend_message="no answer"), CONFIG)
-        assert decision.actions == ()
-        assert reason(decision) == "BackendUnavailable"
-        assert decision.requeue_at is not None
-
-    def test_retained_results_are_left_alone(self) -> None:
-        dying = build(imported(), deleting=True, results="Retain")
-        assert plan(observed(dying), CONFIG).actions == (actions.RemoveFinalizer(),)
-
-    def test_a_build_that_was_never_adopted_has_nothing_to_clean(self) -> None:
-        assert plan(observed(build(adopted=False, deleting=True)), CONFIG) == Plan(forget=True)
-
-
-def test_another_directory_of_the_project_is_made_before_the_source_step() -> None:
-    special = build(accepted(), project_dirname="demo:pr:1")
-    assert plan(observed(special, directory_ready=False), CONFIG).actions == (actions.EnsureDirectory(),)
-    away = plan(observed(special, directory_ready=False, backend_message="no answer"), CONFIG)
-    assert reason(away) == "BackendUnavailable"
-    assert away.requeue_at == at(71)
-    assert plan(observed(special), CONFIG).actions == (actions.CreateJob(SRC, 1),)
-
-
-class TestSources:
-    def test_a_dist_git_that_the_installation_does_not_know_fails_before_any_pod(self) -> None:
-        source = {"type": "distgit", "distgit": {"package": "hello", "instance": "mine"}}
-        decision = plan(observed(build(accepted(), source=source)), CONFIG)
-        assert decision.actions == ()
-        assert decision.status is not None
-        assert decision.status.state == "failed"
-        assert decision.status.failure is not None
-        assert (decision.status.failure.reason, decision.status.failure.step) == ("UnknownDistGit", "validation")
-
-    def test_a_custom_source_waits_for_its_own_chroot(self) -> None:
-        source = {"type": "custom", "custom": {"script": "#!/bin/sh", "chroot": "fedora-43-x86_64"}}
-        decision = plan(observed(build(accepted(), source=source)), CONFIG)
-        assert decision.actions == ()
-        assert reason(decision) == "ChrootNotFound"
-
-    def test_the_checksum_of_a_link_is_in_the_status(self) -> None:
-        made = SRPM_MADE.model_copy(update={"source_sha256": "b" * 64})
-        source = job(SRC, state="complete")
-        seen = observed(
-            build(accepted(source_state="running")), source, pods=(pod(source, "Succeeded", collect=said(made)),)
-        )
-        decision = plan(seen, CONFIG)
-        assert decision.status is not None
-        assert decision.status.source is not None
-        assert decision.status.source.sha256 == "b" * 64
-
-    @pytest.mark.parametrize(("seconds", "state"), [(900, "starting"), (961, "failed")])
-    def test_a_large_clone_has_its_own_time(self, seconds: float, state: str) -> None:
-        """Ten minutes for the pod to start, and eleven for `fetch` from when it has."""
-        source = job(SRC)
-        running = pod(source, "Pending", fetch=container("running", started=at(300)))
-        decision = plan(
-            observed(build(accepted(source_state="starting")), source, pods=(running,), now=seconds), CONFIG
-        )
-        assert decision.status is not None
-        assert decision.status.source is not None
-        assert (decision.status.source.state, decision.status.source.attempt) == (
-            "pending" if state == "failed" else state,
-            2 if state == "failed" else 1,
-        )

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 import copr_operator
-from copr_operator.core.reasons import FAILURES, WAITS
+from copr_operator.core.reasons import FAILURES, PACKAGES, STALLED_PACKAGES, WAITS
 from copr_operator.core.wire import WRAPPER_REASONS
 
 ROOT = Path(copr_operator.__file__).parent
 SPEAKING = [
     *(ROOT / "core" / name for name in (
-        "outcome.py", "steps.py", "gates.py", "selection.py", "plan.py", "stepplan.py", "wire.py", "status.py")),
+        "outcome.py", "steps.py", "gates.py", "selection.py", "plan.py", "stepplan.py", "wire.py", "status.py",
+        "package.py")),
     ROOT / "controller" / "executor.py",
     *sorted((ROOT / "builder" / "agent").glob("*.py")),
     *sorted((ROOT / "backend").glob("*.py")),
@@ -26,11 +27,13 @@ OF_OTHERS = frozenset({
     "DisruptionTarget", "PodFailurePolicy", "DeadlineExceeded", "StartError", "ContainerCannotRun", "ErrImagePull",
     "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError",
     "RunContainerError", "FailedCreate", "DeleteOptions", "TokenReview", "SubjectAccessReview",
+    # what object storage says, and a type's name
+    "QuotaExceeded", "ObjectStore",
     # options of ssh
     "BatchMode", "ForwardAgent", "GlobalKnownHostsFile", "IdentitiesOnly", "IdentityAgent", "IdentityFile",
     "PermitLocalCommand", "ProxyCommand", "StrictHostKeyChecking", "UserKnownHostsFile",
     # kinds and conditions of our own
-    "CoprBuild", "CoprProject", "CoprChroot", "NameHeld",
+    "CoprBuild", "CoprProject", "CoprChroot", "CoprPackage", "NameHeld",
 })  # fmt: skip
 """Words of the same form that are no reasons of ours. A new one must be put here, or into the tables."""
 
@@ -43,7 +46,7 @@ def words(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", SPEAKING, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_reason_that_code_gives_is_in_the_tables(file: Path) -> None:
-    unknown = set(words(file)) - FAILURES.keys() - WAITS.keys() - OF_OTHERS
+    unknown = set(words(file)) - FAILURES.keys() - WAITS.keys() - PACKAGES.keys() - OF_OTHERS
     assert not unknown, f"neither in core/reasons.py nor known as no reason: {sorted(unknown)}"
 
 
@@ -53,5 +56,9 @@ def test_each_exit_code_of_the_scripts_has_a_failure_in_the_table() -> None:
 
 def test_each_reason_in_the_tables_is_given_somewhere() -> None:
     code = "\n".join(file.read_text() for file in ROOT.rglob("*.py") if file.name != "reasons.py")
-    unused = [name for name in (*FAILURES, *WAITS) if f'"{name}"' not in code]
+    unused = [name for name in (*FAILURES, *WAITS, *PACKAGES) if f'"{name}"' not in code]
     assert not unused
+
+
+def test_a_package_can_be_stalled_by_its_own_reasons_only() -> None:
+    assert PACKAGES.keys() > STALLED_PACKAGES

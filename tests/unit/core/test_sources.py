@@ -107,6 +107,8 @@ def test_a_type_that_is_given_overrules_the_url() -> None:
         (("rubygems", {"name": "rake"}), RubyGemsSource(name="rake", gem_source="https://rubygems.org/")),
         (("custom", {"script": "#!/bin/sh"}), CustomSource(script="#!/bin/sh\n")),
         (("custom", {"script": "a\r\nb\n", "resultdir": "out//x"}), CustomSource(script="a\nb\n", resultdir="out/x")),
+        (("custom", {"script": "a\n", "hookPayload": {"ref": "r/hook_payload", "sha256": "0" * 64}}),
+         CustomSource(script="a\n", payload=UploadSource(ref="r/hook_payload", sha256="0" * 64))),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip

@@ -55,6 +55,22 @@ def test_what_is_being_deleted_is_gone_and_stays_so(cache: Cache, kind: str) -> 
     assert cache.builds == {}
 
 
+def test_a_rerun_has_the_source_of_the_build_it_reruns_as_long_as_that_is_there(cache: Cache) -> None:
+    source = {"type": "rubygems", "rubygems": {"name": "rake"}}
+    cache.build_event("ADDED", build(5, source=source))
+    cache.build_event("ADDED", build(7, source=None, rerunOf="b5"))
+    cache.build_event("ADDED", build(9, source=None, rerunOf="b7"))
+    for number in (5, 7, 9):
+        found = cache.source_of(cache.builds[number])
+        assert found is not None
+        assert found.type == "rubygems"
+    cache.build_event("DELETED", version(build(5, source=source), 8))
+    assert cache.source_of(cache.builds[9]) is None
+    later = build(11, source=source)
+    cache.build_event("ADDED", {**later, "metadata": {**later["metadata"], "name": "b5"}})
+    assert cache.source_of(cache.builds[9]) is None, "one that took its name later is another build"
+
+
 def test_builds_of_a_project_are_in_the_order_of_their_ids(cache: Cache) -> None:
     cache.project_event("ADDED", project("demo", "p"))
     for number in (5, 3, 9, 4):

@@ -141,9 +141,16 @@ def test_result_urls_are_copr_s() -> None:
     ids=lambda value: value.get("type", "") if isinstance(value, dict) else "",
 )  # fmt: skip
 def test_sources_are_shown_in_copr_s_words(source: dict[str, Any], config: dict[str, Any]) -> None:
-    seen = present.source_build_config_json(build_view(build(source=source, timeout=7)), SourceSettings())
+    view = build_view(build(source=source, timeout=7))
+    seen = present.source_build_config_json(view, view.spec.source, SourceSettings())
     assert seen == {"source_type": source["type"], "source_dict": config, "memory_limit": 2048, "timeout": 7,
                     "is_background": False}  # fmt: skip
+
+
+def test_a_rerun_of_a_build_that_is_gone_shows_the_srpm_it_was_built_from() -> None:
+    view = build_view(build(status=SUCCEEDED, source=None, rerunOf="b41"))
+    seen = present.source_build_config_json(view, None, SourceSettings())
+    assert (seen["source_type"], seen["source_dict"]) == ("link", {"url": f"{RESULTS}/hello.src.rpm"})
 
 
 def test_a_record_is_small_and_has_the_whole_build_in_it() -> None:
@@ -185,6 +192,21 @@ def test_monitor_takes_the_newest_build_of_each_chroot() -> None:
         "url_build_log": f"{RESULTS}/results/alice/demo/{D13}/00000003-a/builder-live.log",
     }  # fmt: skip
     assert seen[1]["chroots"][D12]["url_build_log"].endswith("/00000001-hello/builder-live.log.gz")
+
+
+def test_what_was_taken_over_is_forked() -> None:
+    entries = [
+        {"name": D12, "state": "succeeded", "startedAt": TIME, "endedAt": TIME},
+        {"name": D13, "state": "skipped"},
+    ]
+    origin = {"owner": "bob", "projectDirname": "demo", "id": 7}
+    found = record(build(8, {**SUCCEEDED, "chroots": entries}, forkedFrom=origin))
+    assert (found.state, found.finished) == ("forked", True)
+    assert found.chroots == ((D12, "forked"), (D13, "skipped"))
+    (package,) = monitor([found], "demo", set(), RESULTS, FRONTEND)
+    assert package["chroots"][D12]["status"] == 8
+    waiting = record(build(9, forkedFrom=origin))
+    assert (waiting.state, waiting.finished) == ("pending", False)
 
 
 def project(*chroots: str, owner: str = "alice", **spec: Any) -> ProjectView:

@@ -2,16 +2,18 @@
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from copr_operator.api.package import PackageSpec
-from copr_operator.frontend import webhooks
+from copr_operator.core.config import DistGit, SourceSettings
+from copr_operator.frontend import events, webhooks
 from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.events import Event
 from copr_operator.frontend.packages import Package
 from copr_operator.frontend.records import PackageRecord
-from copr_operator.frontend.webhooks import Event
 from tests.unit.frontend.test_auth import stored
 
 URL = "https://git.example/alice/hello"
@@ -48,6 +50,36 @@ def test_a_signature_that_is_sent_must_be_right() -> None:
     assert not webhooks.signed({"x-hub-signature-256": "ü"}, body, "s")
 
 
+def test_pagure_signs_with_a_key_of_its_own() -> None:
+    _, manifest = webhooks.new_secret("uid", "pagures-key")
+    key = webhooks.pagure_key({**_stored(manifest), "type": webhooks.SECRET_TYPE})
+    body = b'{"topic": "git.receive"}'
+    right = hmac.new(b"pagures-key", body, hashlib.sha256).hexdigest()
+    assert webhooks.signed_by_pagure({"x-pagure-signature-256": right}, body, key)
+    for headers in ({}, {"x-pagure-signature-256": "0" * 64}, {"x-pagure-signature": right}):
+        assert not webhooks.signed_by_pagure(headers, body, key)
+        assert webhooks.signed_by_pagure(headers, body, None), "a key that was never told can't be asked for"
+    assert webhooks.pagure_key(_stored(webhooks.new_secret("uid")[1])) is None
+    assert webhooks.pagure_key(None) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "number"),
+    [
+        ({}, None),
+        ({"x-github-delivery": "1"}, "1"),
+        ({"x-gitea-delivery": "2", "x-github-delivery": "2"}, "2"),
+        ({"x-gitlab-event-uuid": "3", "idempotency-key": "4"}, "4"),
+        ({"x-forgejo-delivery": "x" * 300}, "x" * 100),
+        ({"x-github-delivery": ""}, None),
+    ],
+)
+def test_an_event_has_the_number_that_its_forge_gives_it(headers: dict[str, str], number: str | None) -> None:
+    assert webhooks.delivery(headers) == number
+    if not headers:
+        assert webhooks.delivery(headers, Event(URL, "main", False, COMMIT, number="2026-1")) == "2026-1"
+
+
 def github(**payload: Any) -> dict[str, Any]:
     return {"repository": {"clone_url": f"{URL}.git"}, "ref": "refs/heads/main", "after": COMMIT, **payload}
 
@@ -66,6 +98,33 @@ def bitbucket(new: Any) -> dict[str, Any]:
     return {"repository": {"links": {"html": {"href": URL}}}, "push": {"changes": [{"new": new}]}}
 
 
+PAGURE, FORK = "https://pagure.example", "forks/bob/rpms/hello"
+
+
+def pagure(topic: str = "git.receive", **message: Any) -> dict[str, Any]:
+    """As pagure's tasks_services.py sends it."""
+    body = {"pagure_instance": f"{PAGURE}/", "project_fullname": "rpms/hello", **message}
+    return {"topic": topic, "msg": body, "msg_id": "2026-1", "timestamp": 1, "i": 1}
+
+
+def pagure_push(**message: Any) -> dict[str, Any]:
+    repo = {"fullname": "rpms/hello", "url_path": "rpms/hello"}
+    return pagure(repo=repo, branch="main", start_commit=COMMIT, end_commit=COMMIT, **message)
+
+
+def pull_request(topic: str = "new", *, status: str = "Open", comments: Any = ()) -> dict[str, Any]:
+    request = {
+        "id": 7, "status": status, "branch": "main", "branch_from": "x", "commit_stop": COMMIT,
+        "project": {"fullname": "rpms/hello", "url_path": "rpms/hello"}, "comments": list(comments),
+        "repo_from": {"fullname": FORK, "url_path": "fork/bob/rpms/hello"}, "user": {"name": "bob"},
+    }  # fmt: skip
+    return pagure(f"pull-request.{topic}", pullrequest=request)
+
+
+PULLED = Event(
+    f"{PAGURE}/rpms/hello", "main", False, COMMIT, frozenset({""}), "2026-1", f"{PAGURE}/{FORK}", FORK,
+    "pr:fork-bob-rpms-hello-7",
+)  # fmt: skip
 COMMITS = [{"added": ["a"], "modified": ["b/c"], "removed": []}, {"added": None, "modified": ["d"]}]
 FILES = frozenset({"a", "b/c", "d"})
 
@@ -86,23 +145,38 @@ FILES = frozenset({"a", "b/c", "d"})
          Event(URL, "main", False, COMMIT, frozenset({""}))),
         ("bitbucket", "", bitbucket({"type": "tag", "name": "v1"}), Event(URL, "v1", True, "v1")),
         ("bitbucket", "", bitbucket(None), None),
+        ("pagure", "", pagure_push(),
+         Event(f"{PAGURE}/rpms/hello", "main", False, COMMIT, frozenset({""}), "2026-1")),
+        ("pagure", "", pagure_push(changed_files={"a": "M", "b/c": "A", "d": "D"}),
+         Event(f"{PAGURE}/rpms/hello", "main", False, COMMIT, FILES, "2026-1")),
+        ("pagure", "", pagure("git.tag.creation", repo={"fullname": "rpms/hello"}, tag="v1", rev=COMMIT),
+         Event(f"{PAGURE}/rpms/hello", "v1", True, "v1", number="2026-1")),
+        ("pagure", "", pull_request(), PULLED),
+        ("pagure", "", pull_request("updated"), PULLED),
+        ("pagure", "", pull_request("rebased"), PULLED),
+        ("pagure", "", pull_request("closed"), None),
+        ("pagure", "", pull_request("comment.added", comments=[{"comment": "[copr-build] please"}]), PULLED),
+        ("pagure", "", pull_request("comment.added", comments=[{"comment": "[copr-build]"}, {"comment": "no"}]), None),
+        ("pagure", "", pull_request("comment.added", status="Merged", comments=[{"comment": "[copr-build]"}]), None),
+        ("pagure", "", pull_request("comment.added"), None),
+        ("pagure", "", pagure("issue.new"), None),
     ],
 )  # fmt: skip
 def test_events_are_read(forge: str, kind: str, payload: dict[str, Any], event: Event | None) -> None:
-    assert webhooks.parse(forge, {"x-github-event": kind}, payload) == event
+    assert events.parse(forge, {"x-github-event": kind}, payload) == event
 
 
-@pytest.mark.parametrize("header", ["x-gitea-event", "x-forgejo-event"])
+@pytest.mark.parametrize("header", ["x-gitea-event", "x-forgejo-event", "x-gogs-event"])
 def test_gitea_and_forgejo_speak_as_github(header: str) -> None:
-    found = webhooks.parse("github", {header: "push"}, github(commits=COMMITS))
+    found = events.parse("github", {header: "push"}, github(commits=COMMITS))
     assert found == Event(f"{URL}.git", "refs/heads/main", False, COMMIT, FILES)
 
 
-@pytest.mark.parametrize("forge", ["github", "gitlab", "bitbucket"])
+@pytest.mark.parametrize("forge", events.FORGES)
 @pytest.mark.parametrize("payload", [{}, {"repository": None}, {"repository": {"clone_url": "x"}, "push": []}])
 def test_what_is_no_event_is_refused(forge: str, payload: dict[str, Any]) -> None:
     with pytest.raises(CoprError, match="Not an event"):
-        webhooks.parse(forge, {}, payload)
+        events.parse(forge, {}, payload)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +219,8 @@ PUSH = Event(f"{URL}/", "refs/heads/main", False, COMMIT, frozenset({"rpm/hello.
         (package(subdirectory="rpm"), PUSH, None, True),
         (package(subdirectory="./rpm/"), PUSH, None, True),
         (package(subdirectory="rp"), PUSH, None, False),
+        (package(subdirectory="/x/../rpm"), PUSH, None, True),
+        (package(subdirectory="."), PUSH, None, True),
         (package(), Event(URL, "refs/heads/main", False, COMMIT), None, False),
         (package(subdirectory="rpm"), Event(URL, "main", False, COMMIT, frozenset({""})), None, True),
         (package(), Event(URL, "hello-1.0", True, "hello-1.0"), None, True),
@@ -154,8 +230,39 @@ PUSH = Event(f"{URL}/", "refs/heads/main", False, COMMIT, frozenset({"rpm/hello.
     ],
 )
 def test_which_packages_an_event_builds(one: Package, event: Event, name: str | None, built: bool) -> None:
-    found = webhooks.concerned([one], event, name)
+    found = webhooks.concerned([one], event, name, SOURCES)
     assert bool(found) is built
-    for _, source in found:
-        assert source.scm is not None
-        assert source.scm.committish == event.committish
+    for rebuild in found:
+        assert rebuild.source.scm is not None
+        assert (rebuild.source.scm.committish, rebuild.directory) == (event.committish, None)
+
+
+SOURCES = SourceSettings(
+    dist_gits=(DistGit("house", f"{PAGURE}/{{namespace}}/{{package}}.git", "https://lookaside.example/"),)
+)
+
+
+def test_a_pull_request_is_built_from_where_it_comes_in_a_directory_of_its_own_without_the_credentials() -> None:
+    one = package(cloneURL=f"{PAGURE}/rpms/hello.git", committish="main", credentialsSecret="key", subdirectory="rpm")
+    (found,) = webhooks.concerned([one], PULLED, None, SOURCES)
+    assert found.directory == "pr:fork-bob-rpms-hello-7"
+    assert found.source.scm is not None
+    kept = found.source.scm.model_dump(by_alias=True, exclude_defaults=True)
+    assert kept == {"cloneURL": f"{PAGURE}/{FORK}", "committish": COMMIT, "subdirectory": "rpm"}
+
+
+@pytest.mark.parametrize(("event", "namespace"), [(PULLED, "forks/bob/rpms"), (replace(PULLED, origin=None), None)])
+def test_a_package_of_a_dist_git_follows_it(event: Event, namespace: str | None) -> None:
+    source = {"type": "distgit", "distgit": {"package": "hello", "instance": "house"}}
+    spec = {"owner": "alice", "project": "demo", "name": "hello", "source": source, "autoRebuild": True}
+    one = Package("hello", PackageRecord("ns", "hello", "hello", "1", PackageSpec.model_validate(spec)))
+    (found,) = webhooks.concerned([one], event, None, SOURCES)
+    assert found.source.distgit is not None
+    assert (found.source.distgit.committish, found.source.distgit.namespace) == (COMMIT, namespace)
+
+
+def test_a_package_without_a_repository_is_of_no_event() -> None:
+    source = {"type": "rubygems", "rubygems": {"name": "rails"}}
+    spec = {"owner": "alice", "project": "demo", "name": "rails", "source": source, "autoRebuild": True}
+    one = Package("rails", PackageRecord("ns", "rails", "rails", "1", PackageSpec.model_validate(spec)))
+    assert webhooks.concerned([one], replace(PUSH, clone_url=""), None, SOURCES) == []

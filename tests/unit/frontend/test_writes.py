@@ -1,5 +1,6 @@
 """Writes and reads before an API server that refuses, is slow or away: all or nothing, and never a half truth."""
 
+import asyncio
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.reader import Reader
 from copr_operator.frontend.tokens import Account
+from copr_operator.frontend.viewer import viewer_of
 from copr_operator.kube.client import ApiError
 from tests.unit.frontend.test_cache import project, version
 from tests.unit.frontend.test_present import RESULTS, build
@@ -33,6 +35,10 @@ class FakeKube:
         self.gives_ids = True
         self.tells = True
         self.refuses: dict[int, ApiError] = {}
+        self.loses: set[int] = set()
+        """Creates that are carried out, and never answered."""
+        self.deletes: list[Mapping[str, Any]] = []
+        """Bodies of the requests."""
         self._numbers = itertools.count(1)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,6 +52,8 @@ class FakeKube:
         obj["metadata"] = {**obj["metadata"], **body["metadata"], "uid": f"uid-{number}"}
         obj["spec"] = body["spec"]
         self.objects[name] = obj
+        if number in self.loses:
+            raise ApiError(0, "NoAnswer", "the connection broke")
         if self.tells:
             self.cache.build_event("ADDED", obj)
         return obj
@@ -58,7 +66,11 @@ class FakeKube:
         wanted = (params or {}).get("fieldSelector", "").removeprefix("status.id=")
         return {"items": [obj for obj in self.objects.values() if str(obj["status"].get("id")) == wanted]}
 
-    async def delete(self, path: str, body: Mapping[str, Any] | None = None) -> bool:
+    async def delete(self, path: str, body: Mapping[str, Any]) -> bool:
+        self.deletes.append(body)
+        held = self.objects[path]["metadata"]
+        if any(held[name] != value for name, value in body["preconditions"].items()):
+            raise ApiError(409, "Conflict", "the precondition does not hold")
         self.deleted.append(self.objects.pop(path)["metadata"]["uid"])
         return True
 
@@ -98,6 +110,46 @@ async def test_a_build_without_an_id_in_time_is_taken_back() -> None:
     assert sorted(world.kube.deleted) == ["uid-1", "uid-2"]
 
 
+async def test_a_create_whose_answer_is_lost_leaves_no_build_that_nobody_knows_of() -> None:
+    world = World()
+    world.kube.loses = {2}
+    with pytest.raises(CoprError) as caught:
+        await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:2])
+    assert (caught.value.status, world.kube.objects) == (503, {})
+
+
+async def test_with_a_key_the_same_request_finds_the_build_whose_answer_was_lost() -> None:
+    world = World()
+    world.kube.loses = {1}
+    with pytest.raises(CoprError):
+        await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:1], "key")
+    (record,) = await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:1], "key")
+    assert (record.id, len(world.kube.objects), world.kube.deleted) == (1, 1, [])
+
+
+async def test_a_build_that_another_request_answered_with_is_not_taken_back() -> None:
+    """Both waited for the id of one build; it comes when the first has given up."""
+    world = World(id_timeout=0.05)
+    world.kube.gives_ids = False
+    first = asyncio.create_task(world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:1], "key"))
+    await asyncio.sleep(0.02)
+    ((path, obj),) = world.kube.objects.items()
+    find = world.kube.find
+
+    async def then_gets_its_id(path: str) -> dict[str, Any] | None:
+        held = await find(path)
+        meta = {**obj["metadata"], "resourceVersion": "99"}
+        world.kube.objects[path] = {**obj, "metadata": meta, "status": {"id": 5, "state": "pending"}}
+        return held
+
+    world.kube.find = then_gets_its_id  # type: ignore[method-assign]
+    with pytest.raises(CoprError, match="got no id in time"):
+        await first
+    assert path in world.kube.objects
+    (record,) = await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:1], "key")
+    assert record.id == 5
+
+
 async def test_a_watch_that_is_late_does_not_cost_the_build() -> None:
     world = World(id_timeout=0.01)
     world.kube.tells = False
@@ -129,8 +181,8 @@ async def test_the_same_key_brings_the_same_builds_for_the_same_person_only() ->
 async def test_a_build_that_another_replica_made_is_found_and_then_known() -> None:
     world = World()
     world.kube.objects["x"] = build(7)
-    assert (await world.reader.build(7)).id == 7
-    assert (await world.reader.build(7)).id == 7
+    assert (await world.reader.build(7, viewer_of(ALICE))).id == 7
+    assert (await world.reader.build(7, viewer_of(ALICE))).id == 7
     assert world.kube.lists == 1
 
 
@@ -138,18 +190,18 @@ async def test_what_is_absent_is_not_asked_for_again_at_once() -> None:
     world = World()
     for _ in range(3):
         with pytest.raises(CoprError, match=r"Build 8 does not exist\."):
-            await world.reader.build(8)
+            await world.reader.build(8, viewer_of(ALICE))
     assert world.kube.lists == 1
     world.kube.objects["x"] = build(8)
     world.now += 2
-    assert (await world.reader.build(8)).id == 8
+    assert (await world.reader.build(8, viewer_of(ALICE))).id == 8
 
 
 async def test_a_build_that_is_being_deleted_is_not_found() -> None:
     world = World()
     world.kube.objects["x"] = version(build(9), 1, deletionTimestamp="2026-01-01T12:00:00Z")
     with pytest.raises(CoprError, match="does not exist"):
-        await world.reader.build(9)
+        await world.reader.build(9, viewer_of(ALICE))
 
 
 @pytest.mark.parametrize("name", ["a,spec.owner!=b", "a=b", "", "a b", "../x", "x" * 101])

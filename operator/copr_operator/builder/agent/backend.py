@@ -23,7 +23,7 @@ import aiohttp
 
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.core.reasons import FAILURES
-from copr_operator.core.wire import AGENT_PREFIX, ArtifactRef, FinishRequest, StepSummary
+from copr_operator.core.wire import AGENT_PREFIX, ArtifactRef, FinishRequest, StepSummary, Ticket
 
 T = TypeVar("T")
 
@@ -81,6 +81,16 @@ class Backend:
             async with self._request("GET", path) as response:
                 await self._check(response, missing)
                 return await store(response, target, limit)
+
+        return await self._until_answered(attempt)
+
+    async def ticket(self) -> Ticket:
+        """What opens the repositories of the step's own private project."""
+
+        async def attempt() -> Ticket:
+            async with self._request("GET", "/ticket") as response:
+                await self._check(response)
+                return Ticket.model_validate(await _object(response))
 
         return await self._until_answered(attempt)
 

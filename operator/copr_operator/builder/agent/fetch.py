@@ -23,8 +23,9 @@ from copr_operator.builder.agent.pod import (
     say,
     write_summary,
 )
-from copr_operator.builder.agent.render import render
+from copr_operator.builder.agent.render import render, repositories
 from copr_operator.builder.agent.repositories import bring_dist_git, bring_link, bring_scm
+from copr_operator.core import names
 from copr_operator.core.wire import (
     AgentExit,
     CustomSource,
@@ -60,7 +61,8 @@ def main(paths: PodPaths | None = None) -> int:
 def prepare(plan: StepPlan, paths: PodPaths) -> None:
     """Everything but the input: the FIFO, the scripts, the rendered files.
 
-    The build user reads `in`, so its files are open to all; nothing in it is secret. The FIFO is the pod's root's only.
+    The build user reads `in`, so its files are open to all; nothing is secret but the ticket that `bring` may put into
+    `copr.repo`. The FIFO is the pod's root's only.
     """
     paths.in_dir.chmod(0o755)
     for name in ("scripts", "source", "srpm"):
@@ -78,7 +80,10 @@ def prepare(plan: StepPlan, paths: PodPaths) -> None:
 
 
 async def bring(plan: StepPlan, paths: PodPaths) -> None:
-    """The source or the SRPM, checked against its announced checksum."""
+    """The source or the SRPM, checked against its announced checksum; before it what opens a private project."""
+    if any(repo.private for repo in plan.repos):
+        async with _backend(plan, paths) as backend:
+            _write(paths.in_dir / "copr.repo", repositories(plan.repos, await backend.ticket()), mode=0o600)
     if plan.step == "rpm":
         async with _backend(plan, paths) as backend:
             await _bring_srpm(plan, paths, backend)
@@ -112,23 +117,32 @@ async def _bring_source(plan: StepPlan, source: StepSource, paths: PodPaths) -> 
             target = paths.in_dir / "source" / source_file_name(url.partition("?")[0].partition("#")[0])
             sha256 = await bring_link(plan, url, target)
             _brought(paths, target, sha256)
-        case UploadSource(ref=ref, sha256=announced):
+        case UploadSource(ref=ref):
             target = paths.in_dir / "source" / source_file_name(ref)
-            async with _backend(plan, paths) as backend:
-                path = f"/upload/{quote(ref)}"
-                sha256 = await backend.download(path, target, plan.limits.max_source_bytes, missing="UploadNotFound")
-            if announced is not None and announced.lower() != sha256:
-                raise AgentError("ChecksumMismatch", f"{target.name} has sha256 {sha256}, announced was {announced}")
-            _brought(paths, target, sha256)
+            _brought(paths, target, await _bring_upload(plan, source, target, paths))
         case ScmSource():
             say(f"brought {await bring_scm(plan, source, paths)}")
         case DistGitSource():
             say(f"brought {await bring_dist_git(plan, source, paths)}")
-        case CustomSource(script=script):
+        case CustomSource(script=script, payload=payload):
             _write(paths.in_dir / "script", script)
             (paths.in_dir / "script").chmod(0o755)
+            if payload is not None:
+                target = paths.in_dir / names.HOOK_PAYLOAD
+                await _bring_upload(plan, payload, target, paths)
+                target.chmod(0o644)
         case PypiSource() | RubyGemsSource():
             say("nothing to bring: the tools of the source step download what they need")
+
+
+async def _bring_upload(plan: StepPlan, upload: UploadSource, target: Path, paths: PodPaths) -> str:
+    """SHA-256 of the file, which is the one that was announced."""
+    async with _backend(plan, paths) as backend:
+        path = f"/upload/{quote(upload.ref)}"
+        sha256 = await backend.download(path, target, plan.limits.max_source_bytes, missing="UploadNotFound")
+    if upload.sha256 is not None and upload.sha256.lower() != sha256:
+        raise AgentError("ChecksumMismatch", f"{target.name} has sha256 {sha256}, announced was {upload.sha256}")
+    return sha256
 
 
 def _brought(paths: PodPaths, target: Path, sha256: str) -> None:
@@ -136,9 +150,9 @@ def _brought(paths: PodPaths, target: Path, sha256: str) -> None:
     say(f"brought {target.name}, {target.stat().st_size} bytes, sha256 {sha256}")
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
     path.write_text(text)
-    path.chmod(0o644)
+    path.chmod(mode)
 
 
 def _failed(paths: PodPaths, failure: AgentError) -> int:

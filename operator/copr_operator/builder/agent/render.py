@@ -19,6 +19,7 @@ from copr_operator.core.wire import (
     ScmSource,
     StepPlan,
     StepSource,
+    Ticket,
     UploadSource,
 )
 
@@ -81,6 +82,7 @@ def source_settings(plan: StepPlan, source: StepSource) -> dict[str, str | int |
                 "PYTHON_VERSIONS": source.python_versions,
                 "SPEC_TEMPLATE": source.template,
                 "INDEX_URL": source.index_url,
+                "COPR_OWNER": plan.owner,
             }
         case RubyGemsSource():
             return {"METHOD": "gem2rpm", "PACKAGE": source.name, "GEM_SOURCE": source.gem_source}
@@ -125,9 +127,9 @@ def macros(plan: StepPlan) -> str:
     return "".join(f"%{name} {_macro_body(body)}\n" for name, body in values.items())
 
 
-def repositories(repos: Iterable[RepoConfig]) -> str:
-    """A .repo file with Copr's options for every repository, in the order given."""
-    return "\n".join(_repository(repo) for repo in repos)
+def repositories(repos: Iterable[RepoConfig], ticket: Ticket | None = None) -> str:
+    """A .repo file with Copr's options for every repository, in the order given. The ticket is for private ones."""
+    return "\n".join(_repository(repo, ticket if repo.private else None) for repo in repos)
 
 
 def lines(values: Iterable[str]) -> str:
@@ -157,7 +159,7 @@ def _macro_body(body: str) -> str:
     return f"{line}%{{nil}}" if not line or line.endswith("\\") else line
 
 
-def _repository(repo: RepoConfig) -> str:
+def _repository(repo: RepoConfig, ticket: Ticket | None) -> str:
     repo_id = _REPO_ID_UNSAFE.sub("_", repo.id)
     options: dict[str, str | int] = {
         "name": repo_id,
@@ -172,4 +174,6 @@ def _repository(repo: RepoConfig) -> str:
     }
     if repo.priority is not None:
         options["priority"] = repo.priority
+    if ticket is not None:
+        options |= {"username": ticket.username, "password": ticket.password}
     return f"[{repo_id}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())

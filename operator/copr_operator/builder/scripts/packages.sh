@@ -26,7 +26,8 @@ install_packages() { # REQUIREMENT...: one argument each, however many words it 
 
 add_repositories() {
     mkdir -p /etc/yum.repos.d
-    install -m 0644 "$IN_DIR/copr.repo" /etc/yum.repos.d/copr.repo
+    # Root's only: it may hold what opens a private project.
+    install -m 0600 "$IN_DIR/copr.repo" /etc/yum.repos.d/copr.repo
 }
 
 install_extra_packages() {

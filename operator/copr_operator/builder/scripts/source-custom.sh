@@ -6,6 +6,9 @@ make_srpm() {
     work_directory
     variables+=(COPR_RESULTDIR="$(realpath -m -- "$WORK/$RESULTDIR")")
     install -m 0755 -- "$IN_DIR/script" "$BUILDER_HOME/script"
+    if [[ -f $IN_DIR/hook_payload ]]; then
+        install -m 0644 -- "$IN_DIR/hook_payload" "$WORK/hook_payload"
+    fi
     banner 'Running the script'
     # By a shell, which runs a script without an interpreter line itself.
     # shellcheck disable=SC2016 # expanded by the inner shell

@@ -9,6 +9,7 @@ make_srpm() {
     need pyp2rpm
     work_directory
     use_index
+    command -v rpmdev-packager >/dev/null || name_packager
     for version in "${PYTHON_VERSIONS[@]}"; do
         command+=("$flag" "$version")
         flag=-p
@@ -17,4 +18,10 @@ make_srpm() {
     banner "Making the SRPM of $PACKAGE with pyp2rpm"
     tool pyp2rpm env "${INDEX_ENV[@]}" "${command[@]}"
     take_srpms "$WORK"
+}
+
+# pyp2rpm asks it (of rpmdevtools) who writes the changelog; where it is missing the entry has neither date nor author.
+name_packager() {
+    printf '#!/bin/sh\necho %q\n' "$COPR_OWNER <$COPR_OWNER@localhost>" >/usr/local/bin/rpmdev-packager
+    chmod 0755 /usr/local/bin/rpmdev-packager
 }

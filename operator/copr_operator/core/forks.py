@@ -1,0 +1,36 @@
+"""A forked build: nothing runs, it has ended when the backend has taken over the results of another. Pure."""
+
+from datetime import datetime
+
+from copr_operator.api.build import BuildStatus, PackageStatus, SourceStatus, SrpmStatus
+from copr_operator.core import names
+from copr_operator.core.config import OperatorConfig
+from copr_operator.core.observed import BuildView, format_time
+from copr_operator.core.wire import CopiedBuild
+
+
+def taken_over(
+    status: BuildStatus, copied: CopiedBuild, build: BuildView, config: OperatorConfig, now: datetime
+) -> BuildStatus:
+    """The status with what was taken over; a chroot in which the other build has no packages is skipped."""
+    assert copied.package is not None and copied.srpm is not None  # noqa: S101, PT018 (core.plan has seen both)
+    times = {"started_at": format_time(now), "ended_at": format_time(now)}
+    path = names.srpm_dir(build.spec.owner, build.dirname, status.id or 0)
+    source = (status.source or SourceStatus(state="pending")).model_copy(
+        update={
+            "state": "succeeded",
+            "package": PackageStatus(name=copied.package.name, version=copied.package.version),
+            "srpm": SrpmStatus(
+                url=f"{config.results_url}/results/{path}/{copied.srpm.name}", sha256=copied.srpm.sha256
+            ),
+            **times,
+        }
+    )
+    found = {chroot.name: chroot.packages for chroot in copied.chroots}
+    chroots = [
+        chroot.model_copy(update={"state": "succeeded", "packages": found[chroot.name], **times})
+        if chroot.name in found
+        else chroot.model_copy(update={"state": "skipped", "ended_at": format_time(now)})
+        for chroot in status.chroots
+    ]
+    return status.model_copy(update={"source": source, "chroots": chroots})

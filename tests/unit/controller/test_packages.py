@@ -1,0 +1,233 @@
+"""CoprPackages before an API server that dies at any moment: each source is built once, whatever happens."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from copr_operator.controller.backend import BackendClient
+from copr_operator.controller.executor import Executor
+from copr_operator.controller.packages import Packages
+from copr_operator.controller.store import Key, Store
+from copr_operator.controller.transport import Feeder
+from copr_operator.core.observed import build_view
+from copr_operator.kube.client import ApiError
+from tests.support.builders import CONFIG
+from tests.unit.controller.fakes import FakeKube
+
+KEY = Key("package", "ns", "rails")
+GEM = {"type": "rubygems", "rubygems": {"name": "rails"}}
+OTHER = {"type": "rubygems", "rubygems": {"name": "rack"}}
+
+
+class Death(BaseException):
+    """The process is gone: nothing in it runs on."""
+
+
+class Controller:
+    """The part of a controller that looks after packages; a new one knows what a LIST tells it."""
+
+    def __init__(self, kube: FakeKube) -> None:
+        self.kube = kube
+        self.woken: list[Key] = []
+        self.store = Store(self.woken.append, "ns")
+        self.feeder = Feeder(self.store)
+        backend: Any = BackendClient
+        executor = Executor(kube, backend, self.store, CONFIG)
+        self.packages = Packages(kube, self.store, executor, CONFIG)
+        for obj in list(kube.objects.values()):
+            self.see(obj)
+
+    def see(self, obj: dict[str, Any]) -> None:
+        {"CoprPackage": self.feeder.package, "CoprBuild": self.feeder.build, "CoprProject": self.feeder.project}[
+            obj["kind"]
+        ]("MODIFIED", obj)
+
+    async def reconcile(self) -> float | None:
+        return await self.packages.reconcile(KEY)
+
+
+class World:
+    def __init__(self) -> None:
+        self.kube = FakeKube()
+        self.apply(source=GEM, buildOnChange=True)
+        spec = {"owner": "alice", "name": "demo", "chroots": [{"name": "debian-13-x86_64"}]}
+        self.kube.put(("coprprojects", "ns", "demo"), _object("CoprProject", "demo", spec))
+
+    def apply(self, **spec: Any) -> dict[str, Any]:
+        place = ("coprpackages", "ns", "rails")
+        held = self.kube.objects.get(place, {})
+        body = {"owner": "alice", "project": "demo", "name": "rails", **spec}
+        return self.kube.put(place, {**held, **_object("CoprPackage", "rails", body)})
+
+    @property
+    def builds(self) -> list[dict[str, Any]]:
+        return [obj for (plural, _, _), obj in self.kube.objects.items() if plural == "coprbuilds"]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.kube.objects["coprpackages", "ns", "rails"].get("status", {})
+        return status
+
+    def finish(self, build: dict[str, Any], number: int, state: str) -> dict[str, Any]:
+        place = ("coprbuilds", "ns", build["metadata"]["name"])
+        return self.kube.put(place, {**build, "status": {"id": number, "state": state}})
+
+
+def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "creationTimestamp": "2026-01-01T12:00:00Z"}
+    return {"kind": kind, "metadata": meta, "spec": spec}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_source_is_built_and_told_of_in_two_writes_and_then_nothing_is_done(world: World) -> None:
+    controller = Controller(world.kube)
+    assert await controller.reconcile() is None
+    assert [method for method, _ in world.kube.writes] == ["POST", "PATCH"]
+    (build,) = world.builds
+    assert world.status["lastBuild"] == {"name": build["metadata"]["name"]}
+    assert (world.status["sourcesBuilt"], build["spec"]["source"]) == (1, GEM)
+    for again in (controller, Controller(world.kube)):
+        await again.reconcile()
+    assert len(world.kube.writes) == 2
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("write", [1, 2, 3, 4])
+async def test_killed_at_any_write_each_of_three_sources_is_built_once(world: World, moment: str, write: int) -> None:
+    """A B A: the third is the first once more, and is a build of its own."""
+    seen = 0
+
+    async def die(method: str, path: str) -> None:
+        nonlocal seen
+        seen += method != "GET"
+        if method != "GET" and seen == write:
+            raise Death
+
+    setattr(world.kube, moment, die)
+    for source in (GEM, OTHER, GEM):
+        world.apply(source=source, buildOnChange=True)
+        for _ in range(3):
+            try:
+                await Controller(world.kube).reconcile()
+            except Death:
+                continue
+    assert [build["spec"]["source"] for build in world.builds] == [GEM, OTHER, GEM]
+    assert world.status["sourcesBuilt"] == 3
+    assert len({build["metadata"]["name"] for build in world.builds}) == 3
+
+
+async def test_two_controllers_at_once_make_one_build(world: World) -> None:
+    both = [Controller(world.kube), Controller(world.kube)]
+    results = await asyncio.gather(*(one.reconcile() for one in both), return_exceptions=True)
+    for one, result in zip(both, results, strict=True):
+        if isinstance(result, Exception):  # the loser of the status write looks again
+            one.see(world.kube.objects["coprpackages", "ns", "rails"])
+            await one.reconcile()
+    assert (len(world.builds), world.status["sourcesBuilt"]) == (1, 1)
+
+
+async def test_a_lost_answer_makes_no_second_build(world: World) -> None:
+    async def lost(method: str, path: str) -> None:
+        if method == "POST":
+            raise ApiError(0, "NoAnswer", "the connection broke")
+
+    world.kube.after = lost
+    controller = Controller(world.kube)
+    with pytest.raises(ApiError):
+        await controller.reconcile()
+    world.kube.after = None
+    await controller.reconcile()
+    assert (len(world.builds), world.status["sourcesBuilt"]) == (1, 1)
+
+
+async def test_a_quota_is_told_and_the_build_comes_when_it_allows(world: World) -> None:
+    async def full(method: str, path: str) -> None:
+        if method == "POST":
+            raise ApiError(403, "Forbidden", "exceeded quota")
+
+    world.kube.before = full
+    controller = Controller(world.kube)
+    assert (await controller.reconcile() or 0) > 1
+    told = {c["type"]: (c["status"], c["reason"], c["message"]) for c in world.status["conditions"]}
+    assert told["Ready"] == ("False", "BuildRefused", "exceeded quota")
+    assert world.builds == []
+    world.kube.before = None
+    await Controller(world.kube).reconcile()
+    assert len(world.builds) == 1
+
+
+async def test_the_end_of_a_build_is_told_also_when_no_controller_saw_it(world: World) -> None:
+    first = Controller(world.kube)
+    await first.reconcile()
+    ended = world.finish(world.builds[0], 7, "succeeded")
+    await Controller(world.kube).reconcile()
+    assert world.status["lastBuild"] == {"name": ended["metadata"]["name"], "id": 7, "state": "succeeded"}
+    assert {c["type"]: c["status"] for c in world.status["conditions"]} == {"Ready": "True"}
+
+
+async def test_builds_that_others_make_of_the_package_are_told_of_too(world: World) -> None:
+    world.apply(buildOnChange=False, source=GEM)
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    hook = world.kube.put(("coprbuilds", "ns", "hook"), {**_object("CoprBuild", "hook", spec), "status": {}})
+    controller = Controller(world.kube)
+    controller.woken.clear()
+    controller.see(world.finish(hook, 3, "running"))
+    assert KEY in controller.woken
+    await controller.reconcile()
+    assert world.status["lastBuild"] == {"name": "hook", "id": 3}
+    ended = build_view(world.finish(hook, 3, "failed"))
+    controller.woken.clear()
+    controller.packages.ended(ended)
+    controller.store.assume_build(ended)
+    assert KEY in controller.woken
+    await controller.reconcile()
+    assert world.status["lastBuild"] == {"name": "hook", "id": 3, "state": "failed"}
+
+
+async def test_builds_too_many_are_deleted_when_one_ends_and_not_looked_for_otherwise(world: World) -> None:
+    world.apply(buildOnChange=False, source=GEM, maxBuilds=1)
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    for number in (1, 2):
+        build = world.kube.put(("coprbuilds", "ns", f"b{number}"), _object("CoprBuild", f"b{number}", spec))
+        world.finish(build, number, "failed")
+    lists = 0
+
+    async def count(method: str, path: str) -> None:
+        nonlocal lists
+        lists += method == "GET" and path.endswith("/coprbuilds")
+
+    world.kube.before = count
+    controller = Controller(world.kube)
+    await controller.reconcile()
+    assert [build["metadata"]["name"] for build in world.builds] == ["b2"]
+    asked = lists
+    await controller.reconcile()
+    assert lists == asked
+    running = world.kube.put(("coprbuilds", "ns", "b3"), _object("CoprBuild", "b3", spec))
+    controller.see(world.finish(running, 3, "running"))
+    await controller.reconcile()
+    assert ([build["metadata"]["name"] for build in world.builds], lists) == (["b2", "b3"], asked)
+    ended = build_view(world.finish(running, 3, "failed"))
+    controller.packages.ended(ended)
+    controller.store.assume_build(ended)
+    await controller.reconcile()
+    assert [build["metadata"]["name"] for build in world.builds] == ["b3"]
+
+
+async def test_a_package_that_is_gone_or_going_is_left_alone(world: World) -> None:
+    controller = Controller(world.kube)
+    obj = world.kube.objects["coprpackages", "ns", "rails"]
+    going = {
+        **obj,
+        "metadata": {**obj["metadata"], "deletionTimestamp": "2026-01-01T12:00:00Z", "resourceVersion": "9"},
+    }
+    controller.see(going)
+    assert await controller.reconcile() is None
+    controller.feeder.package("DELETED", going)
+    assert await controller.reconcile() is None
+    assert world.kube.writes == []

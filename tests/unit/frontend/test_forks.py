@@ -1,0 +1,36 @@
+"""Which builds a fork takes over."""
+
+from typing import Any
+
+from copr_operator.frontend.forks import newest
+from copr_operator.frontend.records import BuildRecord, build_record
+from tests.unit.frontend.test_present import RESULTS, SUCCEEDED, build
+
+D12, D13 = "debian-12-x86_64", "debian-13-x86_64"
+
+
+def one(number: int, states: dict[str, str], package: str = "hello", **spec: Any) -> BuildRecord:
+    source = {**SUCCEEDED["source"], "package": {"name": package, "version": f"{number}-1"}}
+    chroots = [{"name": name, "state": state} for name, state in states.items()]
+    found = build_record(build(number, {**SUCCEEDED, "source": source, "chroots": chroots}, **spec), RESULTS)
+    assert found is not None
+    return found
+
+
+def test_each_package_comes_from_the_newest_build_that_has_it_in_a_chroot() -> None:
+    builds = [
+        one(1, {D12: "succeeded", D13: "succeeded"}),
+        one(2, {D13: "succeeded"}),
+        one(3, {D12: "failed", D13: "skipped"}),
+        one(4, {D13: "succeeded"}, package="other"),
+        one(5, {D13: "succeeded"}, projectDirname="demo:pr:1"),
+    ]
+    found = [(record.id, chroots) for record, chroots in newest(builds, "demo", {D12, D13})]
+    assert found == [(1, [D12]), (2, [D13]), (4, [D13])]
+    assert [record.id for record, _ in newest(builds, "demo", {D12})] == [1]
+
+
+def test_a_fork_of_a_fork_takes_over_what_that_took_over() -> None:
+    origin = {"owner": "bob", "projectDirname": "demo", "id": 7}
+    (found,) = newest([one(8, {D12: "succeeded"}, forkedFrom=origin)], "demo", {D12})
+    assert (found[0].id, found[1]) == (8, [D12])
