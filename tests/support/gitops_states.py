@@ -159,7 +159,8 @@ def _packages() -> dict[str, Obj]:
         "refused": _package(package, refusal="exceeded quota: builds"),
         "name-taken": _package(package, rivals=(replace(package, name="another"),)),
     }
-    found["changed"] = _changed(found["built"], source={**source, "scm": {**source["scm"], "committish": "v2.9"}})
+    changed = {"cloneURL": "https://git.example/hello.git", "committish": "v2.9"}
+    found["changed"] = _changed(found["built"], source={"type": "scm", "scm": changed})
     return found
 
 
