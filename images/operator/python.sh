@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to it that the image has Python: `run` what running needs, `build` what installing needs too. A plain Debian gets
-# its distribution's own, which has no pip; a base such as python:3.13-slim brings a Python, and pip with it.
+# its distribution's own, which has no pip; a base such as python:3.12-slim brings a Python, and pip with it.
 set -eu
 
 # libglib2.0-0: createrepo_c's wheel brings the rest of its libraries along, but not this one.

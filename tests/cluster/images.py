@@ -58,7 +58,7 @@ class Image:
 IMAGES = {
     "operator": Image(
         name="operator",
-        suite="trixie",
+        suite="bookworm",
         containerfile="images/operator/Containerfile",
         context=".",
         inputs=("images/operator", "images/sbom.sh", "operator", "pyproject.toml", "README.md", "LICENSE"),
