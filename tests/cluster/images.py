@@ -30,6 +30,8 @@ _BASE_OPTIONS = (
     "--variant=minbase",
     "--include=ca-certificates",
     '--aptopt=APT::Install-Recommends "false"',
+    # As Debian's own images do it; else bookworm merges /usr with a package that needs Perl.
+    "--hook-directory=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",

@@ -51,7 +51,7 @@ def test_every_state_has_its_test_of_health(directory: Path) -> None:
     assert sorted(tested) == sorted(states()[directory.name])
 
 
-def test_a_definition_has_no_health_of_its_own() -> None:
+def test_definitions_have_no_health_of_their_own() -> None:
     plain = list(states()["CoprChroot"].values())
     answers = ask({"ask": "health", "object": obj, "settings": argocd_settings()} for obj in plain)
     assert answers == [{"modified": False}] * len(plain)
@@ -105,8 +105,17 @@ def test_a_build_in_a_batch_is_built_again_without_it_and_is_no_part_of_the_appl
     tracked = {"app.kubernetes.io/instance": "app", **build["metadata"]["labels"]}
     metadata = {**build["metadata"], "labels": tracked, "annotations": {"argocd.argoproj.io/tracking-id": "app:x"}}
     spec = {**build["spec"], "afterBuild": "first", "excludeChroots": [], "chroots": ["debian-*"]}
-    again = run("rerun", {**build, "metadata": metadata, "spec": spec})["resource"]
+    again = run("rebuild", {**build, "metadata": metadata, "spec": spec})["resource"]
     assert not {"labels", "annotations"} & set(again["metadata"])
     assert not {"afterBuild", "withBuild", "cancel"} & set(again["spec"])
     before = {**spec, "afterBuild": None, "cancel": False}
     assert BuildSpec.model_validate(again["spec"]) == BuildSpec.model_validate({**before, "excludeChroots": None})
+
+
+def test_a_rerun_asks_for_all_that_failed() -> None:
+    build = states()["CoprBuild"]["failed"]
+    spec = {**build["spec"], "chroots": ["debian-12-*", "debian-13-*"], "timeout": 60, "withBuild": "first"}
+    again = run("rerun", {**build, "spec": spec})["resource"]["spec"]
+    assert (again["rerunOf"], again["timeout"]) == ("hello", 60)
+    assert not {"source", "chroots", "excludeChroots", "withBuild", "cancel"} & set(again)
+    BuildSpec.model_validate(again)

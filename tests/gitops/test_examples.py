@@ -47,7 +47,7 @@ def test_both_tools_give_the_chart_the_same_values_and_the_chart_takes_them() ->
     assert rendered(values).settings("controller")["COPR_CONTROLLER_RESULTS_URL"] == "https://copr.example"
 
 
-@pytest.mark.parametrize("name", ["copr-operator", "projects", "builds"])
+@pytest.mark.parametrize("name", ["copr-operator", "projects", "packages", "builds"])
 def test_flux_applies_directories_that_are_there(name: str) -> None:
     file = EXAMPLE / "flux" / ("operator.yaml" if name == "copr-operator" else "packages.yaml")
     assert (EXAMPLE / find(file, "Kustomization", name)["spec"]["path"] / "kustomization.yaml").exists()
@@ -58,11 +58,11 @@ def test_a_chroot_is_synced_before_its_project_and_a_project_before_its_builds()
         (obj,) = [one for one in kustomized(EXAMPLE) if one["kind"] == kind]
         return int(obj["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
 
-    assert wave("Namespace") <= wave("CoprChroot") < wave("CoprProject") < wave("CoprBuild")
+    assert wave("Namespace") <= wave("CoprChroot") < wave("CoprProject") < wave("CoprBuild") == wave("CoprPackage")
 
 
 def test_flux_and_argocd_apply_the_same_objects() -> None:
-    flux = kustomized(EXAMPLE / "projects") + kustomized(EXAMPLE / "builds")
+    flux = [one for name in ("projects", "packages", "builds") for one in kustomized(EXAMPLE / name)]
     assert sorted(flux, key=str) == sorted(kustomized(EXAMPLE), key=str)
     assert {one["apiVersion"] for one in flux} == {"v1", names.API_VERSION}
 

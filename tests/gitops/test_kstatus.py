@@ -38,15 +38,19 @@ EXPECTED = {
         "changed": "InProgress",
         "going-away": "Terminating",
     },
-    # A definition: it is current when it is there.
+    # A definition: current when it is there.
     "CoprChroot": {"enabled": "Current", "disabled": "Current"},
     "CoprPackage": {
         "new": "InProgress",
         "defined": "Current",
         "building": "InProgress",
         "built": "Current",
-        "failed": "Failed",
+        "build-failed": "Failed",
+        "build-canceled": "Failed",
+        "without-source": "Failed",
+        "refused": "InProgress",
         "name-taken": "Failed",
+        "changed": "InProgress",
     },
 }
 BY_STATE = {

@@ -223,4 +223,4 @@ async def test_the_example_repository_is_admitted(here: World, git: Git) -> None
     ]
     done = git.kubectl("create", "--dry-run=server", "--validate=strict", "-o", "name")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split()) == 3
+    assert len(done.stdout.split()) == 4

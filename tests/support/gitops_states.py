@@ -44,13 +44,13 @@ def _builds() -> dict[str, Obj]:
         "new": _build(b.build(adopted=False), BuildStatus()),
         "waits-for-its-project": _planned(b.build(waiting), project=None),
         "queued": _planned(b.build(b.accepted()), source, now=1),
-        "starting": _planned(b.build(b.accepted()), source, b.pod(source, fetch=b.container("running"))),
+        "starting": _planned(b.build(b.accepted()), source, b.pod(source, "Pending"), now=1),
         "makes-the-srpm": _planned(b.build(b.accepted()), source, b.pod(source, source=b.container("running"))),
         "importing": _planned(
             b.build(b.accepted()), source, b.pod(source, source=b.container(), collect=b.container("running"))
         ),
         "running": _planned(
-            running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, fetch=b.container("running"))
+            running, rpm, other, b.pod(rpm, build=b.container("running")), b.pod(other, "Pending"), now=1
         ),
         "succeeded": _planned(running, *_ended(b.D12), *_ended(b.D13)),
         "skipped": _planned(b.build(b.accepted()), made, b.pod(made, "Succeeded", collect=b.said(for_arm))),
@@ -133,6 +133,43 @@ def _project(of: ProjectView, **changes: Any) -> Obj:
     return _object("CoprProject", of, {}, of.spec, decision.status)
 
 
+# -- packages ----------------------------------------------------------------------------------------------------------
+
+
+def _packages() -> dict[str, Obj]:
+    source = {"type": "scm", "scm": {"cloneURL": "https://git.example/hello.git", "committish": "v2.8"}}
+    spec = PackageSpec.model_validate({
+        "owner": "alice", "project": "demo", "name": "hello", "source": source, "buildOnChange": True,
+    })  # fmt: skip
+    package = PackageView("hello", "ns", "package-uid", 1, "1", spec, DefinitionStatus())
+    by_hand = replace(package, spec=spec.model_copy(update={"build_on_change": False}))
+    without = replace(package, spec=spec.model_copy(update={"source": None}))
+
+    def built(state: Any) -> Obj:
+        return _package(package, wanted=replace(b.build(BuildStatus(id=42, state=state)), package_uid="package-uid"))
+
+    found = {
+        "new": _object("CoprPackage", package, {}, spec, package.status),
+        "defined": _package(by_hand),
+        "building": built("running"),
+        "built": built("succeeded"),
+        "build-failed": built("failed"),
+        "build-canceled": built("canceled"),
+        "without-source": _package(without),
+        "refused": _package(package, refusal="exceeded quota: builds"),
+        "name-taken": _package(package, rivals=(replace(package, name="another"),)),
+    }
+    changed = {"cloneURL": "https://git.example/hello.git", "committish": "v2.9"}
+    found["changed"] = _changed(found["built"], source={"type": "scm", "scm": changed})
+    return found
+
+
+def _package(of: PackageView, **changes: Any) -> Obj:
+    decision = plan_package(ObservedPackage(of, b.at(1), **changes), b.CONFIG)
+    assert decision.status is not None, decision
+    return _object("CoprPackage", of, {}, of.spec, decision.status)
+
+
 # -- kinds without a status --------------------------------------------------------------------------------------------
 
 
@@ -142,39 +179,6 @@ def _chroots() -> dict[str, Obj]:
         "enabled": _plain("CoprChroot", "debian-12-x86-64", spec),
         "disabled": _plain("CoprChroot", "debian-12-x86-64", {**spec, "enabled": False}),
     }
-
-
-# -- packages ----------------------------------------------------------------------------------------------------------
-
-
-def _packages() -> dict[str, Obj]:
-    source = {"type": "scm", "scm": {"cloneURL": "https://git.example/hello.git"}}
-    spec = PackageSpec.model_validate({
-        "owner": "alice", "project": "demo", "name": "hello", "source": source, "buildOnChange": True,
-    })  # fmt: skip
-    of = PackageView(
-        name="hello", namespace="ns", uid="an-uid", generation=1, resource_version="1", spec=spec,
-        status=DefinitionStatus(),
-    )  # fmt: skip
-
-    def of_it(**status: Any) -> BuildView:
-        return replace(b.build(b.accepted(**status), packageName="hello"), package_uid=of.uid)
-
-    quiet = replace(of, spec=spec.model_copy(update={"build_on_change": False}))
-    return {
-        "new": _object("CoprPackage", of, {}, of.spec, of.status),
-        "defined": _package(quiet),
-        "building": _package(of, wanted=of_it()),
-        "built": _package(of, wanted=of_it(state="succeeded")),
-        "failed": _package(of, wanted=of_it(state="failed")),
-        "name-taken": _package(of, rivals=(replace(of, uid="older", name="a"),)),
-    }
-
-
-def _package(of: PackageView, **changes: Any) -> Obj:
-    decision = plan_package(ObservedPackage(of, b.at(1), project=b.project(), **changes), b.CONFIG)
-    assert decision.status is not None, decision
-    return _object("CoprPackage", of, {}, of.spec, decision.status)
 
 
 # -- objects -----------------------------------------------------------------------------------------------------------
@@ -188,16 +192,16 @@ def _plain(kind: str, name: str, spec: Obj) -> Obj:
 def _object(
     kind: str, of: BuildView | ProjectView | PackageView, labels: Mapping[str, str], spec: Any, status: Any
 ) -> Obj:
-    finalizers = getattr(of, "finalizers", ())
     metadata = {
         "name": of.name,
         "namespace": of.namespace,
         "uid": of.uid,
         "generation": of.generation,
-        "creationTimestamp": format_time(getattr(of, "created", b.T0)),
+        "creationTimestamp": format_time(b.T0),
         **({"labels": dict(labels)} if labels else {}),
-        **({"finalizers": list(finalizers)} if finalizers else {}),
     }
+    if not isinstance(of, PackageView) and of.finalizers:
+        metadata["finalizers"] = list(of.finalizers)
     parts = {
         name: model.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         for name, model in (("spec", spec), ("status", status))

@@ -1,6 +1,4 @@
--- The same build once more, as a new object: a build is never changed. It belongs to the one it repeats, so it is shown
--- below it and goes with it. It has no label or annotation of it: Argo CD would take it for a part of the application
--- that git does not have, and prune it.
+-- The failed chroots once more, from the same SRPM, as a new object. See rebuild for what it belongs to.
 local os = require("os")
 
 -- Without empty tables: what was a map would become a list.
@@ -31,6 +29,11 @@ local build = {
   spec = copy(obj.spec),
 }
 build.spec.cancel = nil
+build.spec.rerunOf = obj.metadata.name
+build.spec.source = nil
+-- All that have failed: what was asked for at first may name chroots that have not.
+build.spec.chroots = nil
+build.spec.excludeChroots = nil
 -- The batch it was in has ended.
 build.spec.afterBuild = nil
 build.spec.withBuild = nil
