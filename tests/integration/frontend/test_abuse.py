@@ -1,7 +1,8 @@
-"""Load and abuse: a thousand creates at once, bodies that never end or end too early, paths that lead elsewhere."""
+"""Load and abuse: many creates at once, bodies that never end or end too early, paths that lead elsewhere."""
 
 import asyncio
 import json
+import os
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -20,7 +21,8 @@ from tests.support.frontend import Site, frontend
 from tests.support.world import CHROOTS, World
 from tests.unit.backend import rpms
 
-MANY = 1000
+MANY = int(os.environ.get("COPR_CREATES", "200"))
+"""Creates at once; 1000 take two minutes."""
 BODIES = [row for row in ENDPOINTS if row.body is not None and not row.files]
 TRAVERSALS = (
     "..",
@@ -47,13 +49,12 @@ async def stage(site: Site) -> Stage:
 
 
 @pytest.mark.timeout(600)
-async def test_a_thousand_creates_at_once_bring_a_thousand_builds_with_ids_of_their_own(
-    here: World, tmp_path: Path
-) -> None:
-    """Through two replicas. The chroots are disabled: the builds wait, and no pod is in the way."""
+async def test_many_creates_at_once_bring_as_many_builds_with_ids_of_their_own(here: World, tmp_path: Path) -> None:
+    """Through two replicas. The chroots are disabled: the builds wait, and no pod is in the way. All of them share one
+    process: the Lease must outlive the turns that it does not get."""
     await here.create_chroots()
     limits = httpx.Limits(max_connections=200)
-    async with here.controller(), _replica(here, tmp_path) as one, _replica(here, tmp_path) as two:
+    async with here.controller(lease_duration=300), _replica(here, tmp_path) as one, _replica(here, tmp_path) as two:
         alice = await one.person("alice")
         body: dict[str, Any] = {"name": "demo", "chroots": list(CHROOTS)}
         assert (await one.api("POST", "/project/add/alice", alice, json=body)).status_code == 200

@@ -2,14 +2,12 @@
 
 import asyncio
 import base64
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from copr_operator.kube import paths
 from tests.support.fake_kubelet import Status
@@ -21,8 +19,6 @@ URL = "http://sources.example/hello-2.8-1.src.rpm"
 PROJECT = {"ownername": "alice", "projectname": "demo"}
 LOGIN = "Login invalid/expired."
 BIG = 1024**2
-CREATES = int(os.environ.get("COPR_CREATES", "60"))
-"""At once; 1000 take a few minutes."""
 
 
 def untouched(_pod: dict[str, Any]) -> Status | None:
@@ -357,22 +353,6 @@ async def test_a_request_that_is_sent_again_with_its_key_makes_no_second_build(s
     assert built[0].json()["id"] == built[1].json()["id"]
     other = await site.api("POST", "/build/create/url", alice, json={**PROJECT, "pkgs": URL + "?x"}, headers=headers)
     assert (other.status_code, other.json()["error"]) == (409, "This Idempotency-Key was used for another build.")
-
-
-@pytest.mark.timeout(120 + CREATES)
-async def test_many_creates_at_once_bring_each_its_own_id(site: Site) -> None:
-    alice = site.people["alice"]
-    await prepare(site)
-    site.http.timeout = httpx.Timeout(600)
-    answers = await asyncio.gather(
-        *(site.api("POST", "/build/create/url", alice, json={**PROJECT, "pkgs": URL}) for _ in range(CREATES))
-    )
-    assert {answer.status_code for answer in answers} == {200}, [a.text for a in answers if a.status_code != 200][:3]
-    numbers = [answer.json()["items"][0]["id"] for answer in answers]
-    assert len(set(numbers)) == CREATES
-    objects = (await site.world.kube.get(paths.copr("coprbuilds", site.world.namespace)))["items"]
-    assert set(numbers) <= {obj["status"]["id"] for obj in objects}
-    assert len(objects) == CREATES + 1
 
 
 async def test_only_one_of_two_who_create_a_project_at_once_succeeds(site: Site) -> None:
