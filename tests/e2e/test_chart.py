@@ -242,4 +242,5 @@ def test_a_release_for_one_namespace_builds_over_tls_and_leaves_others_alone(
     listed = json.loads(read(f"{frontend}/api_3/build/list?ownername=alice&projectname=tls-two", trust))
     assert [build["state"] for build in listed["items"]] == ["succeeded"]
     assert b"primary" in read(f"{results}/results/alice/tls-two/{CHROOT}/repodata/repomd.xml", trust)
-    assert "status" not in release.get("coprbuild", "tls-one", "-n", "unwatched")
+    unwatched = release.get("coprbuild", "tls-one", "-n", "unwatched")
+    assert "state" not in unwatched["status"]
