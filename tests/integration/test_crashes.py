@@ -44,8 +44,8 @@ async def test_killed_after_any_write_whose_answer_is_lost_the_build_ends_the_sa
 
         async def ready() -> bool:
             project = await here.kube.get(f"/apis/{names.API_VERSION}/namespaces/{here.namespace}/coprprojects/demo")
-            return any(c["type"] == "Ready" and c["status"] == "True" for c in project["status"]["conditions"]) if (
-                project.get("status")) else False  # fmt: skip
+            conditions = project["status"].get("conditions", ())
+            return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
         await eventually(ready, lambda: "the project does not become ready")
         seen = 0

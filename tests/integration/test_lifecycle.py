@@ -12,7 +12,7 @@ from tests.support.world import CHROOTS, World, eventually
 
 
 def conditions(build: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    return {c["type"]: (c["status"], c["reason"]) for c in build["status"]["conditions"]}
+    return {c["type"]: (c["status"], c["reason"]) for c in build["status"].get("conditions", ())}
 
 
 def untouched(pod: dict[str, Any]) -> Status | None:
@@ -126,9 +126,7 @@ async def test_chroots_that_the_srpm_rules_out_get_no_pod(here: World) -> None:
 async def test_a_build_waits_with_a_reason_and_starts_by_itself(here: World) -> None:
     async with here.controller():
         await here.create_build()
-        await here.until(
-            lambda b: conditions(b)["Succeeded"] == ("Unknown", "ProjectNotFound") if b.get("status") else 0
-        )
+        await here.until(lambda b: conditions(b).get("Succeeded") == ("Unknown", "ProjectNotFound"))
         await here.create_project()
         await here.until(lambda b: conditions(b)["Succeeded"] == ("Unknown", "ChrootNotFound"))
         await here.create_chroots()
@@ -286,8 +284,9 @@ async def test_a_build_after_another_waits_for_its_whole_batch(here: World) -> N
         first = await here.until_state("starting", "library")
         library_id = str(first["status"]["id"])
         await here.create_build("application", afterBuild="library")
-        await here.until(lambda b: conditions(b)["Succeeded"] == ("Unknown", "WaitingForBatch")
-                         if b.get("status") else False, "application")  # fmt: skip
+        await here.until(
+            lambda b: conditions(b).get("Succeeded") == ("Unknown", "WaitingForBatch"), "application"
+        )  # fmt: skip
         here.kubelet.behaviour = succeed
         await here.kubelet.look_again()
         await here.until_state("succeeded", "library")

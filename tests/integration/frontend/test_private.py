@@ -38,7 +38,7 @@ READS = (
     "/api_3/package/list?ownername=alice&projectname={project}",
     "/api_3/monitor?ownername=alice&projectname={project}", "/api_3/rpmrepo/alice/{project}/debian-13",
     "/coprs/alice/{project}/repo/debian-13", "/coprs/alice/{project}/repo/debian-13/x.repo", "/coprs/alice/{project}",
-    "/coprs/build/{id}",
+    "/coprs/build/{id}", "/backend/get-build-task/{id}-" + CHROOT,
 )  # fmt: skip
 """Everything that can be read of a project without a token."""
 OF_NO_PROJECT = {
@@ -117,7 +117,7 @@ async def test_no_endpoint_is_forgotten(site: Site) -> None:
     """A new way to read something has to be in one of the tables above."""
     listed = {path.partition("?")[0].replace("/alice/", "/{ownername}/").replace("{project}", "{projectname}")
               .replace(CHROOT, "{chrootname}") for path in READS}  # fmt: skip
-    aliases = {"{owner}": "{ownername}", "{dirname}": "{projectname}", "{build_id}": "{id}", "{release}": "debian-13",
+    aliases = {"{task}": "{id}-{chrootname}", "{owner}": "{ownername}", "{dirname}": "{projectname}", "{build_id}": "{id}", "{release}": "debian-13",
                "{file}": "x.repo"}  # fmt: skip
     for route in routes(site):
         if "GET" in (route.methods or ()) and route.path not in OF_NO_PROJECT | WITH_TOKEN | OF_GROUPS:
