@@ -117,8 +117,8 @@ async def test_no_endpoint_is_forgotten(site: Site) -> None:
     """A new way to read something has to be in one of the tables above."""
     listed = {path.partition("?")[0].replace("/alice/", "/{ownername}/").replace("{project}", "{projectname}")
               .replace(CHROOT, "{chrootname}") for path in READS}  # fmt: skip
-    aliases = {"{task}": "{id}-{chrootname}", "{owner}": "{ownername}", "{dirname}": "{projectname}", "{build_id}": "{id}", "{release}": "debian-13",
-               "{file}": "x.repo"}  # fmt: skip
+    aliases = {"{task}": "{id}-{chrootname}", "{owner}": "{ownername}", "{dirname}": "{projectname}",
+               "{build_id}": "{id}", "{release}": "debian-13", "{file}": "x.repo"}  # fmt: skip
     for route in routes(site):
         if "GET" in (route.methods or ()) and route.path not in OF_NO_PROJECT | WITH_TOKEN | OF_GROUPS:
             path = route.path
