@@ -131,6 +131,7 @@ async def test_f8_f9_builds_end_right_over_a_restart_of_etcd_and_of_the_api_serv
         for number in range(3):
             await here.create_build(f"b{number}")
         await here.until(lambda b: (b.get("status") or {}).get("id"), "b0")
+        run.judge.blinded = True
         await asyncio.to_thread(cluster.stop_part, part, kill=kill)
         await asyncio.to_thread(cluster.start_part, part)
         await run.ended("b0", "b1", "b2")
@@ -142,6 +143,7 @@ async def test_f8_builds_end_right_after_a_minute_without_an_api_server(here: Wo
     async with scenario(here, THREE, resync_seconds=5.0) as run:
         await here.create_build()
         await here.until(lambda b: (b.get("status") or {}).get("id"))
+        run.judge.blinded = True
         await asyncio.to_thread(cluster.stop_part, "kube-apiserver")
         await asyncio.sleep(60)
         await asyncio.to_thread(cluster.start_part, "kube-apiserver")

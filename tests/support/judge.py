@@ -55,6 +55,8 @@ class Judge:
 
     def __init__(self) -> None:
         self.split = False
+        self.blinded = False
+        """The Job controller itself has lost answers: it then makes a pod again, and takes the one too many away."""
         self.released: set[str] = set()
         """Builds whose finalizer is taken off by hand: Kubernetes collects what they leave, a little later."""
         self.builds: dict[str, Build] = {}
@@ -116,7 +118,8 @@ class Judge:
         work.pods[pod.uid] = pod
         work.disturbed |= pod.deleting or pod.disrupted or change.deleted
         if new:
-            assert len([p for p in work.pods.values() if not p.deleting]) == 1, f"I1: {work.job.name} has two pods"
+            live = [p for p in work.pods.values() if not p.deleting]
+            assert self.blinded or len(live) == 1, f"I1: {work.job.name} has two pods"
             build = self.builds[work.build_uid]
             assert self.split or build.canceled_at is None, "I6: a pod was made after the build was canceled"
 
