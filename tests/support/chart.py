@@ -176,7 +176,7 @@ def remove_objects(cluster: clusters.Cluster) -> None:
     if namespaces:
         kubectl(cluster, "delete", *namespaces, "--ignore-not-found", "--timeout=120s")
     kubectl(cluster, "delete", "clusterrole,clusterrolebinding", "-l", ours)
-    names = [f"copr-operator-{part}" for part in ("controller", "backend", "frontend")]
+    names = [f"copr-operator-{part}" for part in ("controller", "backend", "frontend", "view", "edit")]
     kubectl(cluster, "delete", "clusterrole,clusterrolebinding", *names, "--ignore-not-found")
     kubectl(cluster, "delete", "persistentvolume", VOLUME, "copr-operator-results", "--ignore-not-found")
     kubectl(cluster, "delete", "-k", str(REPOSITORY / "crds"), "--ignore-not-found")
