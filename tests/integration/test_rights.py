@@ -45,7 +45,9 @@ ERROR_PATHS: Mapping[str, Mapping[tuple[str, str, str], str]] = {
         "which is on here: without it no Job could be made",
     },
     "backend": {},
-    "frontend": {},
+    "frontend": {
+        (OURS, "coprpackages", "get"): "an edit that the controller's status write came in between of",
+    },
     "drain": {
         (OURS, "coprbuilds", "get"): "somebody changed the object between LIST and PATCH",
         (OURS, "coprprojects", "get"): "the same",
@@ -181,6 +183,7 @@ async def test_the_roles_are_what_a_whole_life_uses(
             async with it.release.running("controller"):
                 await held_back(it)
                 await by_kubectl(it)
+                await followed(it)
                 await told_and_forgotten(it)
                 async with it.release.serving("frontend", auth=await login(it)) as http:
                     await by_the_api(it, http)
@@ -229,6 +232,33 @@ async def by_kubectl(it: Life) -> None:
     await it.builds.delete("coprprojects", "fails")
     await it.builds.until_gone("coprprojects", "fails")
     await it.builds.until_state("succeeded", "flaky")
+
+
+async def followed(it: Life) -> None:
+    """A CoprPackage is built when its source changes, and keeps one build."""
+    await it.project("follows")
+    path = paths.copr("coprpackages", it.builds.namespace)
+    builds = paths.copr("coprbuilds", it.builds.namespace)
+    spec = {"owner": "bob", "project": "follows", "name": "hello", "buildOnChange": True, "maxBuilds": 1}
+    first, second = ({"type": "rubygems", "rubygems": {"name": name}} for name in ("rails", "rake"))
+    await it.create(it.builds.namespace, "coprpackages", "CoprPackage", "hello", {**spec, "source": first})
+
+    async def built() -> list[str]:
+        items = (await it.kube.get(builds))["items"]
+        mine = [item for item in items if item["spec"]["project"] == "follows"]
+        return [
+            item["spec"]["source"]["rubygems"]["name"] for item in mine if item["status"].get("state") == "succeeded"
+        ]
+
+    async def once() -> bool:
+        return await built() == ["rails"]
+
+    async def again() -> bool:
+        return await built() == ["rake"]
+
+    await eventually(once, lambda: f"the package is not built\n{it.release.log('controller')}", 90)
+    await it.kube.patch(f"{path}/hello", {"spec": {"source": second}})
+    await eventually(again, lambda: f"the change is not built, or both are kept\n{it.release.log('controller')}", 90)
 
 
 async def login(it: Life) -> tuple[str, str]:

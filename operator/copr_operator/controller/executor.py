@@ -287,7 +287,7 @@ class Executor:
             elif not error.conflict:
                 raise
         else:
-            self._store.assume_build(build_view(obj))
+            self._store.made_build(build_view(obj))
 
 
 def dump(status: ApiModel) -> dict[str, Any]:

@@ -257,6 +257,11 @@ class Store:
         if self.builds.put(view):
             self._number_known(held, view)
 
+    def made_build(self, view: BuildView) -> None:
+        """A build we have just made. It has to be looked at: when the watch brings it, it is no news any more."""
+        self.assume_build(view)
+        self._wake(Key("build", view.namespace, view.name))
+
     def assume_project(self, view: ProjectView) -> None:
         self.projects.put(view)
 

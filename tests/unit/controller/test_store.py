@@ -117,6 +117,13 @@ class TestVersions:
 
 
 class TestBuilds:
+    def test_a_build_that_we_have_made_is_looked_at_also_when_the_watch_has_no_news_of_it(self, store: Watched) -> None:
+        view = build()
+        store.woken.clear()
+        store.made_build(view)
+        store.see(view)
+        assert store.woken == [Key("build", view.namespace, view.name)]
+
     @pytest.mark.parametrize("state", ["succeeded", "failed", "canceled", "skipped"])
     def test_a_build_that_has_ended_leaves_and_is_looked_at_once_more(self, store: Watched, state: str) -> None:
         store.see(build(version=1, state="running"))
