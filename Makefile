@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 CLUSTER := $(PYTHON) -m tests.cluster
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: help debian-packages source-tools setup demo test test-e2e test-internet test-fast lint generate release-schema lock bench bench-quick faults cluster down kubeconfig urls
+.PHONY: help debian-packages source-tools test-tools setup demo test test-e2e test-internet test-fast lint generate release-schema lock bench bench-quick faults cluster down kubeconfig urls
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,7 +49,11 @@ debian-packages:
 
 source-tools: debian-packages .tools/source/.ready
 
-test: setup debian-packages source-tools lint ## Everything: lint, unit, chart, model, integration against a real API server, faults, builds on a real node
+# Programs of tests, built before any of them so that no test waits for a compiler.
+test-tools: setup debian-packages
+	@for tool in helm kubeconform gitops versitygw; do $(CLUSTER) tool $$tool >/dev/null; done
+
+test: setup debian-packages source-tools lint test-tools ## Everything: lint, unit, chart, model, integration against a real API server, faults, builds on a real node
 	@$(PYTEST) tests/unit --timeout 20
 	@$(PYTEST) tests/chart tests/gitops
 	@$(PYTEST) tests/model
