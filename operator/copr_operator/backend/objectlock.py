@@ -17,6 +17,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import ObjectStore as Objects
 
+from copr_operator.backend.store import first_line
+
 logger = logging.getLogger(__name__)
 
 DURATION = 15.0
@@ -72,7 +74,7 @@ class ObjectLock:
         except (FileNotFoundError, NotFoundError):
             return None
         except BaseError as error:
-            raise OSError(str(error).partition("\n")[0]) from error
+            raise OSError(first_line(error)) from error
 
     def _take(self, *, over: str | None) -> bool:
         """Write it: when there is none, or in place of the version `over`. Whether that worked."""
@@ -86,7 +88,7 @@ class ObjectLock:
         except (AlreadyExistsError, PreconditionError, FileNotFoundError, NotFoundError):
             return self._take_is_ours(began)
         except BaseError as error:
-            raise OSError(str(error).partition("\n")[0]) from error
+            raise OSError(first_line(error)) from error
         self._version, self._renewed = done["e_tag"], began
         return True
 
@@ -105,14 +107,18 @@ class ObjectLock:
                 kept = self._take(over=self._version)
             except OSError as error:
                 logger.warning("renewing the lock of the store failed: %s", error)
-                kept = time.monotonic() - self._renewed < self._duration * 0.8
+                kept = self._is_fresh()
             if not kept:
                 logger.error("the lock of the store is lost")
                 self._lost()
                 return
 
+    def _is_fresh(self) -> bool:
+        """Whether nobody else can have taken it over yet."""
+        return time.monotonic() - self._renewed < self._duration * 0.8
+
     def _release(self) -> None:
         """Others need not wait, if it is still ours."""
-        if time.monotonic() - self._renewed < self._duration * 0.8:
+        if self._is_fresh():
             with suppress(BaseError, FileNotFoundError):
                 obstore.delete(self._objects, self._path)

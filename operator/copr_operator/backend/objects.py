@@ -31,6 +31,7 @@ from copr_operator.backend.store import (
     StoreFullError,
     WriteStep,
     checked_parts,
+    first_line,
     no_checkpoint,
 )
 
@@ -72,7 +73,7 @@ class ObjectStore:
             )
             return cls(objects, scratch, impatient=impatient)
         except BaseError as error:
-            raise ValueError(f"{url} is no object storage: {_first_line(error)}") from error
+            raise ValueError(f"{url} is no object storage: {first_line(error)}") from error
 
     def put(self, path: str, data: bytes) -> None:
         with self._writing(path) as target, _os_errors():
@@ -229,8 +230,4 @@ def _os_errors(path: str = "") -> Iterator[None]:
     except BaseError as error:
         if any(word in str(error) for word in _FULL):
             raise StoreFullError(errno.ENOSPC, "the store is full") from error
-        raise OSError(errno.EIO, _first_line(error)) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+        raise OSError(errno.EIO, first_line(error)) from error

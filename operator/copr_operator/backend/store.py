@@ -271,6 +271,11 @@ def checked_parts(path: str) -> list[str]:
     return parts
 
 
+def first_line(error: Exception) -> str:
+    """What obstore says without its debugging aids."""
+    return str(error).partition("\n")[0]
+
+
 @contextmanager
 def _os_errors() -> Iterator[None]:
     """Every failure of obstore as an OSError; the one a client can act on has a class of its own."""
@@ -283,7 +288,7 @@ def _os_errors() -> Iterator[None]:
     except BaseError as error:
         if "os error 28" in str(error) or "os error 122" in str(error):
             raise StoreFullError(errno.ENOSPC, "the store is full") from error
-        raise OSError(errno.EIO, str(error).partition("\n")[0]) from error
+        raise OSError(errno.EIO, first_line(error)) from error
 
 
 def _sync(path: Path) -> None:

@@ -208,7 +208,7 @@ class Executor:
             await self._kube.delete(paths.jobs(build.namespace, name), body)
             found = await self._kube.find(paths.jobs(build.namespace, name))
         except ApiError as error:
-            if error.status != 403 or not build.deleting:
+            if not error.forbidden or not build.deleting:
                 raise
             # A namespace that is deleted loses our Role before its builds, and takes its Jobs along itself.
             log.warning("Job %s can't be stopped, and its build is being deleted: %s", name, error.message)

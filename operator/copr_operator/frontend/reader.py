@@ -134,7 +134,7 @@ def refused(error: ApiError) -> CoprError:
     """What a client hears of a request that the API server refused or did not answer."""
     if error.transient:
         return unavailable("The Kubernetes API can't be reached now; try again.")
-    if error.status == 403:
+    if error.forbidden:
         # A quota, an admission policy, or the frontend's own rights: the text says which.
         return CoprError(403, f"The cluster does not allow it: {error.message[:1000]}")
     if error.status == 422:
