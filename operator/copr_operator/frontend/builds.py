@@ -76,7 +76,8 @@ class Builds:
     async def fork(self, account: Account, source: ProjectView, target: ProjectView) -> None:
         """Builds of `target` that take over the newest results of each package of `source`, and run nothing.
 
-        Asked again it makes no second ones, and takes up a fork that was cut short. Raises CoprError 403, 503.
+        Asked again it makes no second ones, and takes up a fork that was cut short. They are there to be listed when
+        it returns, unless the controller is slow with their ids. Raises CoprError 403, 503.
         """
         if source.spec.private and source.namespace != target.namespace:
             return  # the store would not let them leave the namespace
@@ -86,10 +87,12 @@ class Builds:
             async with at_once:
                 try:
                     metadata = {"name": name, "namespace": target.namespace}
-                    await self._kube.create(paths.copr("coprbuilds", target.namespace), _manifest(metadata, spec))
+                    obj = await self._kube.create(paths.copr("coprbuilds", target.namespace), _manifest(metadata, spec))
                 except ApiError as error:
                     if not error.conflict:
                         raise refused(error) from None
+                else:
+                    await self._cache.wait(obj["metadata"]["uid"], lambda _: True, self._id_timeout)
 
         chroots = [chroot.name for chroot in target.spec.chroots]
         wanted = forks.newest(self._cache.of_project(source), source.spec.name, chroots)
