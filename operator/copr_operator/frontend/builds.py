@@ -64,7 +64,7 @@ class Builds:
                     name = _name(project, account, idempotency_key, number)
                     metadata = _metadata(project, name, options)
                     made.append(await self._create(metadata, spec, shared=idempotency_key is not None))
-                patience = self._id_timeout * (1 + len(made) // AT_ONCE)
+                patience = self._patience(len(made))
                 waits = (self._with_id(obj, patience) for obj, _ in made)
                 return list(await asyncio.gather(*waits))
         except BaseException:
@@ -83,7 +83,7 @@ class Builds:
             return  # the store would not let them leave the namespace
         at_once = asyncio.Semaphore(AT_ONCE)
 
-        async def make(spec: dict[str, Any], name: str) -> None:
+        async def make(spec: dict[str, Any], name: str) -> str | None:
             async with at_once:
                 try:
                     metadata = {"name": name, "namespace": target.namespace}
@@ -91,15 +91,21 @@ class Builds:
                 except ApiError as error:
                     if not error.conflict:
                         raise refused(error) from None
-                else:
-                    await self._cache.wait(obj["metadata"]["uid"], lambda _: True, self._id_timeout)
+                    return None
+                return str(obj["metadata"]["uid"])
 
         chroots = [chroot.name for chroot in target.spec.chroots]
         wanted = forks.newest(self._cache.of_project(source), source.spec.name, chroots)
         specs = [
             forks.spec(record, self._cache.source_of(record), found, target, account.name) for record, found in wanted
         ]
-        await asyncio.gather(*(make(spec, _fork_name(target, spec)) for spec in specs))
+        made = await asyncio.gather(*(make(spec, _fork_name(target, spec)) for spec in specs))
+        patience = self._patience(len(made))
+        await asyncio.gather(*(self._cache.wait(uid, lambda _: True, patience) for uid in made if uid is not None))
+
+    def _patience(self, builds: int) -> float:
+        """Seconds that so many builds made together may take to get their ids."""
+        return self._id_timeout * (1 + builds // AT_ONCE)
 
     async def _batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
         """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400."""
