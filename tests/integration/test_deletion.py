@@ -1,12 +1,16 @@
 """What a deletion waits for, and that it says so, against a real API server (in every state: tests/faults)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from copr_operator.controller.ended import ENDED_SELECTOR
 from copr_operator.kube import paths
+from tests.support.api_faults import Call
+from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import Status, plan_of, running, succeed
-from tests.support.world import World, eventually
+from tests.support.world import RunningController, World, eventually
 
 
 async def prepare(here: World) -> None:
@@ -112,3 +116,55 @@ async def test_a_running_build_may_leave_its_results(here: World) -> None:
             return not await here.jobs() and not await here.pods()
 
         await eventually(nothing, lambda: "Jobs or pods are left")
+
+
+def ended_lists(asked: list[str]) -> Callable[[ApiProxy], None]:
+    """Notes each LIST of ended builds."""
+
+    def prepare(proxy: ApiProxy) -> None:
+        def note(call: Call) -> None:
+            if call.selector == ENDED_SELECTOR and not call.watch:
+                asked.append(call.resource)
+
+        proxy.fault = note
+
+    return prepare
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_the_next_controller_hears_of_ended_builds_from_where_the_last_left_off(
+    here: World, *, crashed: bool
+) -> None:
+    """The second deletion was heard of before the first controller went, and could not be carried out."""
+    await prepare(here)
+    asked: list[str] = []
+    async with here.controller(prepare=ended_lists(asked), lease_duration=3, lease_renew=0.2) as first:
+        for name in ("one", "two", "stays"):
+            await here.create_build(name)
+        for name in ("one", "two", "stays"):
+            await here.until_state("succeeded", name)
+        here.backend.broken = True
+        await here.delete("coprbuilds", "two")
+        await here.until(lambda b: ready(b) == ("False", "BackendUnavailable"), "two")
+        assert len(asked) == 1, "nobody had watched before"
+        await renewals(first, 2)
+        if crashed:
+            first.proxy.kill()
+    await here.delete("coprbuilds", "one")
+    here.backend.broken = False
+    asked.clear()
+    async with here.controller(prepare=ended_lists(asked)):
+        await here.until_gone("coprbuilds", "one")
+        await here.until_gone("coprbuilds", "two")
+        assert asked == []
+    assert (await here.build("stays"))["status"]["state"] == "succeeded"
+
+
+async def renewals(controller: RunningController, count: int) -> None:
+    """Returns when the Lease was renewed so many times more."""
+    before = controller.proxy.count("leases")
+
+    async def renewed() -> bool:
+        return controller.proxy.count("leases") >= before + count
+
+    await eventually(renewed, lambda: "the Lease is not renewed")

@@ -134,8 +134,10 @@ class ModelKube(KubeClient):
 class Life:
     """A controller process. `run`, `answer`, `deliver` and `resync` are all that can happen to it."""
 
-    def __init__(self, name: str, api: ApiServer, backend: ModelBackend) -> None:
+    def __init__(self, name: str, api: ApiServer, backend: ModelBackend, heard: str = "") -> None:
+        """`heard`: what the Lease says of how far a former one has watched ended builds."""
         self.name = name
+        self._heard = heard
         self.api = api
         self.loop = ModelLoop()  # type: ignore[abstract]
         self.calls: list[Call] = []
@@ -187,7 +189,7 @@ class Life:
         for _ in range(WORKERS):
             self.loop.spawn(self._work())
         self.loop.spawn(self._events.run())
-        self.loop.spawn(self._sync.watch_ended())
+        self.loop.spawn(self._sync.watch_ended(self._heard))
 
     async def _work(self) -> None:
         while True:
@@ -259,6 +261,11 @@ class Life:
         """What it has made itself it need not see in a watch to know of it."""
         made = self.made.get(name)
         assert made is None or self.api.by_uid("jobs", made) is None, f"{self.name} asks again for {name} that it made"
+
+    @property
+    def heard(self) -> str:
+        """What the next renewal of the Lease would write."""
+        return self._sync.ended.heard() or self._heard
 
     def resync(self) -> None:
         if self.ready and not self.syncing:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from copr_operator.controller import sync
+from copr_operator.controller import ended, sync
 from copr_operator.controller.executor import Executor
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.reconciler import Reconciler
@@ -45,7 +45,7 @@ MUTANTS = (
     ),
     Mutant(
         "an old event counts",
-        Edit(Table.put, "not _newer(view.resource_version, held.resource_version)", "False"),
+        Edit(Table.put, "not is_newer(view.resource_version, held.resource_version)", "False"),
         "Job .*-src-1 for a step that is succeeded",
         scenes.an_old_event_comes_when_its_job_is_gone,
     ),
@@ -75,8 +75,14 @@ MUTANTS = (
     ),
     Mutant(
         "ended builds are not watched",
-        Edit(sync.Synchronizer._ended_event, 'kind == "MODIFIED" or', "False or"),
+        Edit(ended._Place._apply, 'if leaves or kind == "MODIFIED":', "if False:"),
         "a change is unseen",
+    ),
+    Mutant(
+        "a deletion that was heard of is done",
+        Edit(ended._Place.heard, "if not self._leaving:", "if True:"),
+        "never ends",
+        scenes.a_controller_dies_while_an_ended_build_is_deleted,
     ),
     # what is written, and when
     Mutant(

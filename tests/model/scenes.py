@@ -294,6 +294,18 @@ def a_build_is_gone_when_an_old_event_shows_it(story: Story) -> None:
     story.life.run()
 
 
+def a_controller_dies_while_an_ended_build_is_deleted(story: Story) -> None:
+    """It has heard of the deletion, and has said so in the Lease; it has done nothing about it."""
+    a_build_succeeds(story)
+    story.world.cluster.expire_jobs()
+    story.controller_acts()
+    story.world.delete_build(story.build)
+    story.life.deliver_all()
+    assert story.life.calls
+    story.world.crash(story.life)
+    story.life = story.world.start()
+
+
 def a_failed_chroot_is_rerun(story: Story) -> None:
     works = story.world.cluster.works
     story.goes_on(lambda: any(work.step == X86 and work.pod is not None for work in works.values()))
@@ -350,6 +362,7 @@ SCENES = (
     a_build_is_deleted_while_it_runs,
     a_build_is_deleted_while_the_backend_is_away,
     a_build_is_gone_when_an_old_event_shows_it,
+    a_controller_dies_while_an_ended_build_is_deleted,
     a_failed_chroot_is_rerun,
     a_write_is_carried_out_but_its_answer_is_lost,
 )

@@ -38,6 +38,8 @@ class World:
         self.api.watchers.append(self.invariants.check)
         self.lives: list[Life] = []
         self._names = 0
+        self.heard = ""
+        """What the Lease says of how far ended builds have been watched."""
         self.toggled = 0
         """Changes of the world that a build may have to show."""
 
@@ -51,13 +53,15 @@ class World:
     def start(self) -> Life:
         """A new controller with an empty store."""
         self._names += 1
-        life = Life(f"controller-{self._names}", self.api, self.backend)
+        life = Life(f"controller-{self._names}", self.api, self.backend, self.heard)
         self.lives.append(life)
         if len(self.lives) > 1:
             self.invariants.split = True
         return life
 
     def crash(self, life: Life) -> None:
+        """A moment after it has renewed the Lease: what it wrote there is as new as can be."""
+        self.heard = life.heard
         self.lives.remove(life)
 
     # -- users -------------------------------------------------------------------------------------------------------

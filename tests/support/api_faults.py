@@ -27,6 +27,8 @@ class Call:
     watch: bool
     number: int
     """Of this method and resource at this proxy, from 1 on."""
+    selector: str = ""
+    """Of fields."""
 
     @property
     def write(self) -> bool:

@@ -127,7 +127,8 @@ class ApiProxy:
         resource, name = faults.parse_path(request.path)
         self._numbers[request.method, resource] += 1
         return Call(
-            request.method, resource, name, "watch" in request.query, self._numbers[request.method, resource]
+            request.method, resource, name, "watch" in request.query, self._numbers[request.method, resource],
+            request.query.get("fieldSelector", ""),
         )  # fmt: skip
 
     async def _exchange(

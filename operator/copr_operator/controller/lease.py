@@ -6,7 +6,7 @@ machines need not agree. Losing the Lease ends the process: a successor must nev
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +31,9 @@ class Lease:
         renew_every: float = 5.0,
         retry_every: float = 1.0,
         name: str = LEASE_NAME,
+        notes: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """`notes`: annotations that each write of the record carries along."""
         self._kube = kube
         self._path = paths.leases(namespace, name)
         self._collection = paths.leases(namespace)
@@ -42,6 +44,9 @@ class Lease:
         self._retry_every = retry_every
         self._seen: tuple[str, str] | None = None
         self._seen_at = 0.0
+        self._notes = notes
+        self.found: Mapping[str, str] = {}
+        """Annotations of the record as it was when it was taken."""
         self._version = ""
         """resourceVersion of the record as we have last written it."""
         self.renewed_at = 0.0
@@ -90,7 +95,7 @@ class Lease:
                 await self._kube.patch(
                     self._path,
                     {
-                        "metadata": {"resourceVersion": found["metadata"]["resourceVersion"]},
+                        "metadata": self._metadata(found["metadata"]["resourceVersion"]),
                         "spec": {"holderIdentity": "", "leaseDurationSeconds": 1},
                     },
                 )
@@ -116,15 +121,15 @@ class Lease:
             if holder and not self._expired(spec, now):
                 return False
             change |= {"acquireTime": _micro_time(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
-        version = found["metadata"]["resourceVersion"]
-        change = {"metadata": {"resourceVersion": version}, "spec": change}
+        change = {"metadata": self._metadata(found["metadata"]["resourceVersion"]), "spec": change}
+        self.found = found["metadata"].get("annotations") or {}
         self._written(await self._kube.patch(self._path, change), now)
         return True
 
     async def _renew(self) -> bool:
         """One request, as long as nobody else has written: a slow API server has time for it when not for two."""
         now = asyncio.get_running_loop().time()
-        change = {"metadata": {"resourceVersion": self._version}, "spec": self._record()}
+        change = {"metadata": self._metadata(self._version), "spec": self._record()}
         try:
             self._written(await self._kube.patch(self._path, change), now)
         except ApiError as error:
@@ -142,6 +147,10 @@ class Lease:
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
         return now - self._seen_at > (spec.get("leaseDurationSeconds") or self._duration)
+
+    def _metadata(self, version: str) -> dict[str, Any]:
+        notes = self._notes()
+        return {"resourceVersion": version, **({"annotations": dict(notes)} if notes else {})}
 
     def _record(self) -> dict[str, Any]:
         return {

@@ -24,6 +24,7 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
+from copr_operator.core import names
 from copr_operator.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Controller:
         )
         self.lease = Lease(
             kube, operator.namespace, settings.identity,
-            duration=settings.lease_duration, renew_every=settings.lease_renew, name=lease_name,
+            duration=settings.lease_duration, renew_every=settings.lease_renew, name=lease_name, notes=self._notes,
         )  # fmt: skip
         self._watching = False
         self._kopf_started = asyncio.Event()
@@ -87,6 +88,10 @@ class Controller:
 
     def _builds_in(self, state: str) -> int:
         return sum((build.status.state or "pending") == state for build in self.store.builds.values())
+
+    def _notes(self) -> dict[str, str]:
+        heard = self.sync.ended.heard()
+        return {names.ANNOTATION_HEARD: heard} if heard else {}
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> bool:
         """True when it was told to stop, False when it must not go on (the Lease is lost, a part has died)."""
@@ -128,10 +133,11 @@ class Controller:
         """Watches and workers, beside each other."""
         self.feeder.heartbeat = asyncio.get_running_loop().time()
         self._watching = True
+        heard = self.lease.found.get(names.ANNOTATION_HEARD, "")
         return {
             asyncio.create_task(self._resync_loop(), name="the resync"),
             asyncio.create_task(self.sync.watch_work(), name="the watch of Jobs and Pods"),
-            asyncio.create_task(self.sync.watch_ended(), name="the watch of ended builds"),
+            asyncio.create_task(self.sync.watch_ended(heard), name="the watch of ended builds"),
             asyncio.create_task(self._operate(kopf_stop), name="kopf"),
             *(asyncio.create_task(self.events.run(), name=f"poster {n}") for n in range(POSTERS)),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.settings.workers)),
@@ -179,7 +185,7 @@ class Controller:
         while True:
             await asyncio.sleep(self.settings.resync_seconds)
             await self._tried(self.sync.resync)
-            await self._tried(self.sync.find_deleted)
+            await self._tried(self.sync.ended.find_deleted)
 
     async def _tried(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

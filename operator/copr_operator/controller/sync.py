@@ -1,7 +1,7 @@
 """A full picture before work starts, its repair now and then, and the watches that kopf has no part in.
 
-Jobs and Pods are most of all events: they are watched by Reflectors, which go on from the first LIST. Ended builds are
-not watched; a stream that sends metadata only and keeps nothing tells when one of them is deleted or changed.
+Jobs and Pods are most of all events: they are watched by Reflectors, which go on from the first LIST. Of ended builds
+nothing is kept (ended.py).
 """
 
 import asyncio
@@ -11,20 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from copr_operator.controller.ended import EndedBuilds
 from copr_operator.controller.feeder import ACTIVE_SELECTOR, OURS_SELECTOR, Apply, Feeder
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.table import Table
 from copr_operator.core.observed import BuildView
 from copr_operator.kube import paths
-from copr_operator.kube.client import METADATA_ONLY, METADATA_ONLY_LIST, ApiError, KubeClient, Params
+from copr_operator.kube.client import ApiError, KubeClient, Params
 from copr_operator.kube.reflector import Reflector
+from copr_operator.kube.versions import is_newer
 
 log = logging.getLogger(__name__)
-
-ENDED_SELECTOR = ",".join(f"status.state!={state}" for state in ("", "importing", "pending", "starting", "running"))
-ENDED_PAGE, ENDED_PAUSE = 100, 0.05
-"""Builds in a page of the list of ended ones, and seconds between two: years of them must neither fill the memory nor
-hold up what has just begun."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class _Source:
 
 
 class Synchronizer:
-    """Lists everything; watches Jobs, Pods, and the metadata of ended builds."""
+    """Lists everything; watches Jobs and Pods, and has ended builds watched."""
 
     def __init__(
         self,
@@ -62,6 +59,7 @@ class Synchronizer:
         self._on_ghosts = on_ghosts
         self._versions: dict[str, str] = {}
         """By path: version of the first LIST of what is watched from there on."""
+        self.ended = EndedBuilds(kube, wake, self._namespaces)
         self.last_resync = 0.0
         ours, active = {"labelSelector": OURS_SELECTOR}, {"fieldSelector": ACTIVE_SELECTOR}
         self._definitions = [
@@ -150,7 +148,7 @@ class Synchronizer:
                 listed |= source.table.uids(source.namespace)
             return ""
         held = [view for view in map(source.table.find, gone) if view is not None]
-        ghosts = [view for view in held if not _is_newer(view.resource_version, version)]
+        ghosts = [view for view in held if not is_newer(view.resource_version, version, unknown=False)]
         for view in ghosts:
             source.drop(view)
         if ghosts:
@@ -172,48 +170,10 @@ class Synchronizer:
                 )  # fmt: skip
                 group.create_task(reflector.run(self._versions.get(source.path, "")))
 
-    # -- ended builds ------------------------------------------------------------------------------------------------
-
-    async def find_deleted(self) -> None:
-        """Wakes ended builds that are being deleted, and whose deletion the watch has not shown."""
-        for namespace in self._namespaces:
-            try:
-                await self._list_ended(paths.copr("coprbuilds", namespace))
-            except ApiError as error:
-                log.warning("ended builds can't be listed: %s", error)
-
-    async def watch_ended(self) -> None:
-        """Wakes ended builds that are deleted or changed. Runs until it is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for namespace in self._namespaces:
-                path = paths.copr("coprbuilds", namespace)
-                reflector = Reflector(
-                    self._kube, path, {"fieldSelector": ENDED_SELECTOR}, partial(self._list_ended, path),
-                    self._ended_event, accept=METADATA_ONLY,
-                )  # fmt: skip
-                group.create_task(reflector.run())
-
-    def _ended_event(self, kind: str, obj: dict[str, Any]) -> None:
-        """ADDED is a build that has just ended; only one that is being deleted needs more."""
-        meta = obj["metadata"]
-        if kind == "MODIFIED" or (kind == "ADDED" and "deletionTimestamp" in meta):
-            self._wake(Key("build", meta["namespace"], meta["name"]))
-
-    async def _list_ended(self, path: str) -> str:
-        """Wakes ended builds that are being deleted; returns the version from which a watch goes on."""
-        version = ""
-        params = {"fieldSelector": ENDED_SELECTOR}
-        pages = self._kube.list_pages(path, params, page=ENDED_PAGE, accept=METADATA_ONLY_LIST)
-        async for items, version in pages:  # noqa: B007
-            for item in items:
-                meta = item["metadata"]
-                if "deletionTimestamp" in meta:
-                    self._wake(Key("build", meta["namespace"], meta["name"]))
-            await asyncio.sleep(ENDED_PAUSE)
-        return version
+    async def watch_ended(self, heard: str = "") -> None:
+        """Keeps an eye on ended builds; `heard`: what the former controller wrote of `ended.heard()`."""
+        await self.ended.watch(heard, max(self._versions.values(), key=_number, default=""))
 
 
-def _is_newer(version: str, listed: str) -> bool:
-    """Whether an object was changed after a LIST, which then knows nothing of it: we may have just made it, and an API
-    server's cache may be behind (F3 in docs/reliability.md)."""
-    return version.isdigit() and listed.isdigit() and int(version) > int(listed)
+def _number(version: str) -> int:
+    return int(version) if version.isdigit() else 0

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
+from copr_operator.kube.versions import is_newer
+
 
 class _Versioned(Protocol):
     @property
@@ -19,11 +21,6 @@ REMEMBERED = 2000
 """Objects that have left a table: more than can end between a page's answer and the moment it is read."""
 
 V = TypeVar("V", bound=_Versioned)
-
-
-def _newer(version: str, held: str) -> bool:
-    """Resource versions of one resource type grow (KEP-5504); anything else than numbers counts as newer."""
-    return not (version.isdigit() and held.isdigit()) or int(version) > int(held)
 
 
 class Table(Generic[V]):
@@ -64,10 +61,10 @@ class Table(Generic[V]):
     def put(self, view: V) -> bool:
         """True when the view is news. A late event is none, not even one of an earlier object of the same name."""
         held, left = self.get(view.namespace, view.name), self._left.get(view.uid)
-        if left is not None and not _newer(view.resource_version, left):
+        if left is not None and not is_newer(view.resource_version, left):
             return False
         if held is not None:
-            if not _newer(view.resource_version, held.resource_version):
+            if not is_newer(view.resource_version, held.resource_version):
                 return False
             self._unlink(held)
         self._by_name[view.namespace, view.name] = self._by_uid[view.uid] = view

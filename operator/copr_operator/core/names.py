@@ -23,6 +23,8 @@ LABEL_CHROOT = f"{GROUP}/chroot"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_OWNER = f"{GROUP}/owner"
 LABEL_PROJECT = f"{GROUP}/project"
+ANNOTATION_HEARD = f"{GROUP}/ended-builds-heard"
+"""On the Lease: how far ended builds have been watched (controller.ended)."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 """Kueue's: it suspends Jobs that have it until their queue has room."""
 

@@ -24,6 +24,7 @@ from copr_operator.frontend.records import (
     package_record,
     project_record,
 )
+from copr_operator.kube.versions import is_newer
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Cache:
 
     def _put_build(self, record: BuildRecord) -> None:
         held = self.builds.get(record.id)
-        if held is not None and held.uid == record.uid and not _newer(record.version, held.version):
+        if held is not None and held.uid == record.uid and not is_newer(record.version, held.version):
             return
         if held is not None and held.uid != record.uid:
             # Two builds with one id: only by a hand that writes statuses. The first stays.
@@ -154,7 +155,7 @@ class Cache:
         elif uid not in self._gone:
             view = _read(lambda: project_record(obj), obj)
             held = self._projects.get(uid)
-            if view is None or (held is not None and not _newer(view.resource_version, held.resource_version)):
+            if view is None or (held is not None and not is_newer(view.resource_version, held.resource_version)):
                 return
             self._projects[uid] = view
             self._by_name.setdefault((view.spec.owner, view.spec.name), set()).add(uid)
@@ -188,7 +189,7 @@ class Cache:
             if held is not None:
                 del self._package_by_uid[uid]
                 del self._packages[held.namespace, held.spec.owner, held.spec.project][uid]
-        elif uid not in self._gone and (held is None or _newer(obj["metadata"]["resourceVersion"], held.version)):
+        elif uid not in self._gone and (held is None or is_newer(obj["metadata"]["resourceVersion"], held.version)):
             record = _read(lambda: package_record(obj), obj)
             if record is not None:
                 key = (record.namespace, record.spec.owner, record.spec.project)
@@ -241,11 +242,6 @@ class Cache:
 
 def _project_key(record: BuildRecord) -> ProjectKey:
     return record.namespace, record.owner, record.project
-
-
-def _newer(version: str, held: str) -> bool:
-    """Resource versions of one resource type grow (KEP-5504); anything else than numbers counts as newer."""
-    return not (version.isdigit() and held.isdigit()) or int(version) > int(held)
 
 
 def _read(read: Callable[[], T], obj: Mapping[str, Any]) -> T | None:

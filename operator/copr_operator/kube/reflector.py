@@ -38,22 +38,24 @@ class Reflector:
         self._relist = relist
         self._apply = apply
         self._accept = accept
+        self.version = ""
+        """Up to where everything has been given to `apply`; empty while nothing has."""
 
     async def run(self, version: str = "") -> None:
         """Until it is cancelled. `version`: of a LIST that was read and applied already."""
-        pause = PAUSE
+        pause, self.version = PAUSE, version
         while True:
             try:
-                if not version:
-                    version = await self._relist()
-                params = {**self._params, "resourceVersion": version}
+                if not self.version:
+                    self.version = await self._relist()
+                params = {**self._params, "resourceVersion": self.version}
                 async for event in self._kube.watch(self._path, params, accept=self._accept):
-                    version, pause = event["object"]["metadata"]["resourceVersion"], PAUSE
                     if event["type"] != "BOOKMARK":
                         self._give(event["type"], event["object"])
+                    self.version, pause = event["object"]["metadata"]["resourceVersion"], PAUSE
             except ApiError as error:
                 if error.gone:
-                    version = ""
+                    self.version = ""
                 log.log(
                     logging.DEBUG if error.gone or error.status == 0 else logging.WARNING,
                     "the watch of %s broke: %s", self._path, error,

@@ -128,7 +128,7 @@ class TestResync:
         place.kube.before = refuse
         place.add("coprbuilds", "new", "two")
         await place.sync.resync()
-        await place.sync.find_deleted()
+        await place.sync.ended.find_deleted()
         assert place.store.builds.uids() == {"uid-in-one", "uid-in-two", "uid-new"}
         assert place.ghosts == 0
 
@@ -164,7 +164,7 @@ class TestResync:
     async def test_an_ended_build_whose_deletion_the_watch_has_not_shown_is_woken(self, place: Place) -> None:
         gone = place.add("coprbuilds", "ended", status={"state": "succeeded"})
         gone["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
-        await place.sync.find_deleted()
+        await place.sync.ended.find_deleted()
         assert Key("build", HERE, "ended") in place.woken
 
     @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ class TestForbidden:
         gone = place.add("coprbuilds", "ended", "two", status={"state": "succeeded"})
         gone["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
         self.forbid(place, "one")
-        await place.sync.find_deleted()
+        await place.sync.ended.find_deleted()
         assert Key("build", "two", "ended") in place.woken
 
     async def test_without_the_installations_own_namespace_nothing_can_be_done(self, place: Place) -> None:
