@@ -21,9 +21,10 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
 from copr_operator.kube.client import ApiError, KubeClient, Params
+from copr_operator.kube.clock import ClusterClock
 from tests.model.apiserver import ApiServer, Obj, selected
 from tests.model.backend import ModelBackend, ModelBackendClient
-from tests.model.loop import ModelLoop
+from tests.model.loop import CLOCK, ModelLoop
 from tests.support.builders import CONFIG
 
 METRICS = Metrics()
@@ -106,6 +107,7 @@ class ModelKube(KubeClient):
 
     def __init__(self, life: "Life") -> None:
         self._life = life
+        self.clock = ClusterClock(own=lambda: CLOCK.now.timestamp())
 
     async def _json(
         self, method: str, path: str, params: Params | None, *,

@@ -6,8 +6,8 @@ import contextvars
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
-from datetime import datetime, timedelta, tzinfo
-from typing import Any, Self
+from datetime import datetime, timedelta
+from typing import Any
 
 from tests.support.builders import T0
 
@@ -25,14 +25,6 @@ class Clock:
 
 CLOCK = Clock()
 """Of the model that runs at present; a model sets it back when it begins."""
-
-
-class ModelDatetime(datetime):
-    """Stands in for `datetime` in the controller's modules, which ask it for nothing but the present."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Self:
-        return CLOCK.now  # type: ignore[return-value]
 
 
 class ModelLoop(asyncio.AbstractEventLoop):

@@ -3,16 +3,14 @@
 import logging
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
-from copr_operator.controller import events, executor, reconciler
 from copr_operator.kube.client import ApiError
 from tests.model.apiserver import ApiServer, Obj
 from tests.model.backend import ModelBackend
 from tests.model.cluster import Cluster, End
 from tests.model.invariants import Invariants
 from tests.model.life import RESYNC, Life
-from tests.model.loop import CLOCK, ModelDatetime
+from tests.model.loop import CLOCK
 from tests.support.builders import CONFIG
 
 X86, ARM = "debian-12-x86_64", "debian-13-aarch64"
@@ -23,13 +21,10 @@ TIMERS, LAST_RESYNC = 6, 8
 
 
 class World:
-    """Made for one example; `close` gives the controller's modules their real clock back."""
+    """Made for one example; `close` lets logs be written again."""
 
     def __init__(self) -> None:
         CLOCK.seconds = 0.0
-        self._patches = [mock.patch.object(m, "datetime", ModelDatetime) for m in (reconciler, executor, events)]
-        for patch in self._patches:
-            patch.start()
         logging.disable(logging.CRITICAL)  # faults are the rule here
         self.api = ApiServer()
         self.backend = ModelBackend()
@@ -44,8 +39,6 @@ class World:
         """Changes of the world that a build may have to show."""
 
     def close(self) -> None:
-        for patch in self._patches:
-            patch.stop()
         logging.disable(logging.NOTSET)
 
     # -- controllers -------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.api.common import TERMINAL
 from copr_operator.core import names
-from copr_operator.core.observed import JobView, PodView, job_view, pod_view
+from copr_operator.core.observed import JobView, PodView
 from copr_operator.core.outcome import work_container
 from copr_operator.core.status import overall
+from copr_operator.core.views import job_view, pod_view
 from copr_operator.core.wire import StepSummary
 from tests.model.invariants import ORDER, check_conditions, check_failures, shown, status_of, steps_of, verdict
 from tests.support.recorder import Change, Obj

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from datetime import UTC, datetime
 from typing import Any
 
 from copr_operator.api.common import Condition
@@ -62,7 +61,7 @@ class EventPoster:
             self._post(kind, view, "DeletionWaits", f"{waits.reason}: {waits.message}", warning=True)
 
     def _post(self, kind: str, after: BuildView | ProjectView, reason: str, message: str, *, warning: bool) -> None:
-        now = format_time(datetime.now(UTC))
+        now = format_time(self._kube.clock.now())
         stem = after.name[:200].rstrip("-.")  # a name may be cut where it must not end
         event: dict[str, Any] = {
             "apiVersion": "v1",

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from copr_operator.api.common import ApiModel
@@ -14,21 +13,11 @@ from copr_operator.core import actions, manifests, names
 from copr_operator.core import package as package_plan
 from copr_operator.core import project as project_plan
 from copr_operator.core.config import OperatorConfig
-from copr_operator.core.observed import (
-    BuildView,
-    Observed,
-    PackageView,
-    ProjectView,
-    Refusal,
-    build_view,
-    controller_of,
-    job_view,
-    package_view,
-    project_view,
-)
+from copr_operator.core.observed import BuildView, Observed, PackageView, ProjectView, Refusal
 from copr_operator.core.patch import merge_patch
 from copr_operator.core.refusals import MESSAGE_LIMIT, of_job, of_name
 from copr_operator.core.userns import without_ids
+from copr_operator.core.views import build_view, controller_of, job_view, package_view, project_view
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
@@ -174,8 +163,8 @@ class Executor:
                 if controller_of(found, "CoprBuild")[1] == build.uid:
                     await self._accept_job(build, found)
                     return
-                refusals[name] = of_name(found, _now())
-            elif (refusal := of_job(error.status, error.message, _now())) is not None:
+                refusals[name] = of_name(found, self._kube.clock.now())
+            elif (refusal := of_job(error.status, error.message, self._kube.clock.now())) is not None:
                 log.warning("the API server refused Job %s: %s", name, error.message)
                 refusals[name] = refusal
             else:
@@ -193,7 +182,7 @@ class Executor:
         # No untrusted code has run: its container starts after `fetch` has ended.
         await self._delete_job(build, job.name, job.uid)
         message = "this cluster ignores hostUsers: false, so the build would have run as a user of the node"
-        refusal = Refusal(422, message, _now(), "UserNamespacesUnavailable")
+        refusal = Refusal(422, message, self._kube.clock.now(), "UserNamespacesUnavailable")
         self.refusals.setdefault(build.uid, {})[job.name] = refusal
 
     async def _delete_job(self, build: BuildView, name: str, uid: str) -> None:
@@ -236,7 +225,7 @@ class Executor:
         answer = await self._kube.get(paths.core("events", build.namespace), selector)
         events = sorted(answer.get("items") or (), key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
         message = without_ids(str(events[-1].get("message", "")))[:MESSAGE_LIMIT] if events else ""
-        self.refusals.setdefault(build.uid, {})[name] = Refusal(0, message, _now())
+        self.refusals.setdefault(build.uid, {})[name] = Refusal(0, message, self._kube.clock.now())
 
     # -- projects --------------------------------------------------------------------------------------------------
 
@@ -299,7 +288,3 @@ def _is_watched(job: Mapping[str, Any]) -> bool:
     """Whether it has the labels by which Jobs are watched and listed: its end would never be seen otherwise."""
     labels = job["metadata"].get("labels") or {}
     return labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY and names.LABEL_BUILD_UID in labels
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

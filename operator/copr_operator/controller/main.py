@@ -30,6 +30,8 @@ from copr_operator.kube.client import ApiError, KubeClient
 log = logging.getLogger(__name__)
 
 ACTIVE = sorted(set(get_args(Phase)) - TERMINAL)
+WRONG_CLOCK = 10.0
+"""Seconds that the own clock may be off before it is told: it harms nothing here, but elsewhere it may."""
 HEARTBEAT_LIMIT = 75.0
 """Seconds without a sign of the Lease after which watching counts as broken: bookmarks come every minute."""
 KOPF_WAITS = 1.0
@@ -186,6 +188,10 @@ class Controller:
             await asyncio.sleep(self.settings.resync_seconds)
             await self._tried(self.sync.resync)
             await self._tried(self.sync.ended.find_deleted)
+            if abs(self.kube.clock.wrong_by) > WRONG_CLOCK:
+                log.warning(
+                    "this machine's clock is %+.0f s off the API server's, which is used", self.kube.clock.wrong_by
+                )
 
     async def _tried(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

@@ -2,14 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.executor import Executor, dump
 from copr_operator.controller.store import Key, Store, try_view
 from copr_operator.core.config import OperatorConfig
-from copr_operator.core.observed import BuildView, PackageView, build_view
+from copr_operator.core.observed import BuildView, PackageView
 from copr_operator.core.package import ObservedPackage, PackagePlan, is_limited, plan_package, wanted_build
+from copr_operator.core.views import build_view
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 
@@ -80,7 +80,7 @@ class Packages:
             self._counted[key] = count
         if decision.requeue_at is None:
             return None
-        return max(0.05, (decision.requeue_at - datetime.now(UTC)).total_seconds())
+        return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
 
     # -- what a plan looks at ----------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ class Packages:
         name = wanted_build(package)
         return ObservedPackage(
             package=package,
-            now=datetime.now(UTC),
+            now=self._kube.clock.now(),
             rivals=self._store.package_rivals(package),
             project=self._store.project_of(package),
             wanted=None if name is None else await self._find(package.namespace, name),

@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.batches import batch_of
@@ -16,9 +15,10 @@ from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store, try_view
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.decision import Plan, Urgency
-from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView, build_view, project_view
+from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView
 from copr_operator.core.plan import plan
 from copr_operator.core.project import ObservedProject, plan_project
+from copr_operator.core.views import build_view, project_view
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 
@@ -126,7 +126,7 @@ class Reconciler:
         directory = [(build.spec.owner, build.dirname, c.name) for c in build.status.chroots]
         return Observed(
             build=build,
-            now=datetime.now(UTC),
+            now=self._kube.clock.now(),
             project=self._store.project_of(build),
             chroots=self._store.chroots,
             jobs=jobs,
@@ -197,7 +197,7 @@ class Reconciler:
     def _until(self, decision: Plan) -> Requeue:
         if decision.requeue_at is None:
             return None
-        return max(0.05, (decision.requeue_at - datetime.now(UTC)).total_seconds())
+        return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
 
     # -- projects --------------------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Reconciler:
                 continue
             if decision.requeue_at is None:
                 return None
-            return max(0.05, (decision.requeue_at - datetime.now(UTC)).total_seconds())
+            return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
         return 0.0
 
     async def _find_project(self, key: Key) -> ProjectView | None:
@@ -246,7 +246,7 @@ class Reconciler:
         ready = {chroot.name for chroot in project.status.chroots if chroot.ready}
         return ObservedProject(
             project=project,
-            now=datetime.now(UTC),
+            now=self._kube.clock.now(),
             rivals=self._store.rivals(project),
             # What is private is told again at each start: the store may have come from an older backup.
             private=self._executor.results.private.get(

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from copr_operator.core.observed import Refusal, controller_of
+from copr_operator.core.observed import Refusal
+from copr_operator.core.views import controller_of
 
 _ADMISSION = ("ValidatingAdmissionPolicy", "admission webhook")
 """In messages of policies and webhooks: they may deny with any status, and allow what they denied when they change."""

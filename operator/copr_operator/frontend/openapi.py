@@ -15,7 +15,8 @@ from starlette.routing import Route
 from copr_operator.api.build import MAX_TIMEOUT
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core.config import SourceSettings
-from copr_operator.core.observed import ProjectView, build_view
+from copr_operator.core.observed import ProjectView
+from copr_operator.core.views import build_view
 from copr_operator.frontend import build_forms, present, present_project, project_forms, source_forms
 from copr_operator.frontend.fields import Fields
 from copr_operator.frontend.http import API

@@ -6,8 +6,9 @@ from typing import Any
 
 from copr_operator.api.project import ProjectSpec
 from copr_operator.core import names
-from copr_operator.core.observed import ProjectView, project_view
+from copr_operator.core.observed import ProjectView
 from copr_operator.core.patch import merge_patch
+from copr_operator.core.views import project_view
 from copr_operator.frontend import rights
 from copr_operator.frontend.builds import Builds
 from copr_operator.frontend.cache import Cache

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from copr_operator.api.package import PackageSpec
-from copr_operator.core.observed import BuildView, ProjectView, build_view, project_view
+from copr_operator.core.observed import BuildView, ProjectView
+from copr_operator.core.views import build_view, project_view
 from copr_operator.frontend import present
 
 

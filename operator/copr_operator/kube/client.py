@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 
 from copr_operator.kube.access import Access, find_access
+from copr_operator.kube.clock import ClusterClock
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -68,8 +69,17 @@ class ApiError(Exception):
 class KubeClient:
     """One connection pool to one API server. Close it with `close()`, or use it with `async with`."""
 
-    def __init__(self, access: Access, *, timeout: float = 30.0, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        timeout: float = 30.0,
+        recorder: Recorder | None = None,
+        clock: ClusterClock | None = None,
+    ) -> None:
         self.access = access
+        self.clock = clock or ClusterClock()
+        """The API server's, as its answers tell it."""
         self.ssl_context: ssl.SSLContext = access.ssl_context()
         """TLS settings for the API server."""
         self._session: aiohttp.ClientSession | None = None
@@ -216,6 +226,7 @@ class KubeClient:
         token = await self.access.token()
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
+        asked = self.clock.asked()
         request = self._connections().request(
             method,
             f"{self.access.server}{path}" + (f"?{urlencode(params)}" if params else ""),
@@ -227,6 +238,7 @@ class KubeClient:
         )
         async with request as response:
             self._record(method, path, response.status)
+            self.clock.answered(response.headers.get("Date", ""), asked)
             if response.status >= 400:
                 raise _error(response, await response.read())
             yield response

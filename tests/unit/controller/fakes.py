@@ -9,6 +9,7 @@ from typing import Any
 from copr_operator.api.build import BuildStatus
 from copr_operator.core.observed import BuildView, ProjectView
 from copr_operator.kube.client import ApiError, KubeClient, Params
+from copr_operator.kube.clock import ClusterClock
 from tests.support import builders
 
 _PATH = re.compile(r"/(?:apis/[^/]+/[^/]+|api/v1)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(?:[a-z]+))?")
@@ -30,6 +31,7 @@ class FakeKube(KubeClient):
         self.after: Hook | None = None
         """After a write was carried out, before its client hears of it."""
         self.version = 0
+        self.clock = ClusterClock()
 
     async def _json(
         self,

@@ -10,7 +10,7 @@ from copr_operator.controller.executor import Executor
 from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store
-from copr_operator.core.observed import build_view
+from copr_operator.core.views import build_view
 from copr_operator.kube.client import ApiError
 from tests.support.builders import CONFIG
 from tests.unit.controller.fakes import FakeKube

@@ -10,7 +10,7 @@ import pytest
 from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.sync import Synchronizer
-from copr_operator.core.observed import job_view
+from copr_operator.core.views import job_view
 from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
 from tests.unit.controller.fakes import FakeKube

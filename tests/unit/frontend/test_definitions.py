@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from copr_operator.api.package import PackageSpec
-from copr_operator.core.observed import project_view
+from copr_operator.core.views import project_view
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.definitions import Definitions
 from copr_operator.frontend.errors import CoprError

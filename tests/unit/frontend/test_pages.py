@@ -4,7 +4,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from copr_operator.api.project import ProjectSpec
-from copr_operator.core.observed import BuildView, build_view
+from copr_operator.core.observed import BuildView
+from copr_operator.core.views import build_view
 from copr_operator.frontend.pages import HEADERS, STYLE, build_page
 from copr_operator.frontend.present_project import build_task
 from tests.unit.frontend.test_present import RESULTS, SUCCEEDED, TIME, build, project

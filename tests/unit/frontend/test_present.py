@@ -8,7 +8,8 @@ import pytest
 
 from copr_operator.api.project import ProjectSpec
 from copr_operator.core.config import SourceSettings
-from copr_operator.core.observed import ProjectView, build_view
+from copr_operator.core.observed import ProjectView
+from copr_operator.core.views import build_view
 from copr_operator.frontend import present, present_project, repofile
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.monitor import monitor

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from copr_operator.core.observed import ProjectView, project_view
+from copr_operator.core.observed import ProjectView
+from copr_operator.core.views import project_view
 from copr_operator.frontend.build_forms import BuildOptions
 from copr_operator.frontend.builds import Builds
 from copr_operator.frontend.cache import Cache

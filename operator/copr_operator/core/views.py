@@ -1,0 +1,193 @@
+"""Kubernetes objects as the records that plans look at."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from copr_operator.api.build import BuildSpec, BuildStatus
+from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.package import DefinitionStatus, PackageSpec
+from copr_operator.api.project import ProjectSpec, ProjectStatus
+from copr_operator.core.observed import (
+    BuildView,
+    ChrootView,
+    ContainerView,
+    JobState,
+    JobView,
+    PackageView,
+    PodView,
+    ProjectView,
+    parse_time,
+)
+
+REPORT_LAG = timedelta(seconds=30)
+"""How much later than it happens a node may report something before its clock counts as wrong."""
+
+
+def _created(meta: Mapping[str, Any]) -> datetime:
+    return parse_time(meta.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC)
+
+
+def controller_of(obj: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    """Name and uid of the object's controlling owner of that kind, or empty strings."""
+    for owner in obj["metadata"].get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == kind:
+            return str(owner["name"]), str(owner["uid"])
+    return "", ""
+
+
+def _conditions(obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or () if c.get("status") == "True"}
+
+
+def build_view(obj: Mapping[str, Any]) -> BuildView:
+    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    meta = obj["metadata"]
+    return BuildView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 1),
+        resource_version=meta.get("resourceVersion", ""),
+        created=_created(meta),
+        spec=BuildSpec.model_validate(obj["spec"]),
+        status=BuildStatus.model_validate(obj.get("status") or {}),
+        deleting="deletionTimestamp" in meta,
+        deleted_at=parse_time(meta.get("deletionTimestamp")),
+        finalizers=tuple(meta.get("finalizers") or ()),
+        package_uid=controller_of(obj, "CoprPackage")[1],
+    )
+
+
+def project_view(obj: Mapping[str, Any]) -> ProjectView:
+    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    meta = obj["metadata"]
+    return ProjectView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 1),
+        resource_version=meta.get("resourceVersion", ""),
+        created=_created(meta),
+        spec=ProjectSpec.model_validate(obj["spec"]),
+        status=ProjectStatus.model_validate(obj.get("status") or {}),
+        deleting="deletionTimestamp" in meta,
+        finalizers=tuple(meta.get("finalizers") or ()),
+    )
+
+
+def package_view(obj: Mapping[str, Any]) -> PackageView:
+    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    meta = obj["metadata"]
+    return PackageView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 1),
+        resource_version=meta.get("resourceVersion", ""),
+        spec=PackageSpec.model_validate(obj["spec"]),
+        status=DefinitionStatus.model_validate(obj.get("status") or {}),
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def chroot_view(obj: Mapping[str, Any]) -> ChrootView:
+    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    meta = obj["metadata"]
+    return ChrootView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        resource_version=meta.get("resourceVersion", ""),
+        created=_created(meta),
+        spec=ChrootSpec.model_validate(obj["spec"]),
+    )
+
+
+def job_view(obj: Mapping[str, Any]) -> JobView:
+    """Which step and attempt it is follows from its name alone: labels and annotations can be forged."""
+    meta = obj["metadata"]
+    conditions = _conditions(obj)
+    ended = conditions.get("Complete") or conditions.get("Failed")
+    state: JobState = "complete" if "Complete" in conditions else "failed" if "Failed" in conditions else "active"
+    return JobView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        owner=controller_of(obj, "CoprBuild"),
+        created=_created(meta),
+        resource_version=meta.get("resourceVersion", ""),
+        state=state,
+        reason=(ended or {}).get("reason", ""),
+        message=(ended or {}).get("message", ""),
+        finished=parse_time((ended or {}).get("lastTransitionTime")),
+        deleting="deletionTimestamp" in meta,
+        suspended=bool((obj.get("spec") or {}).get("suspend")),
+    )
+
+
+def pod_view(obj: Mapping[str, Any]) -> PodView:
+    meta, status = obj["metadata"], obj.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled") or {}
+    containers = {
+        c["name"]: _container(c)
+        for c in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    }
+    return PodView(
+        name=meta["name"],
+        uid=meta["uid"],
+        namespace=meta["namespace"],
+        job_uid=controller_of(obj, "Job")[1],
+        created=_created(meta),
+        resource_version=meta.get("resourceVersion", ""),
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        scheduled=scheduled.get("status") == "True",
+        scheduling_message=scheduled.get("message", ""),
+        node=(obj.get("spec") or {}).get("nodeName", ""),
+        sandboxed=(conditions.get("PodReadyToStartContainers") or {}).get("status") == "True",
+        disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
+        deleting="deletionTimestamp" in meta,
+        containers=_by_one_clock(containers, meta),
+    )
+
+
+def _by_one_clock(containers: Mapping[str, ContainerView], meta: Mapping[str, Any]) -> Mapping[str, ContainerView]:
+    """Times of the node's clock as the API server's, whose deadlines they are held against.
+
+    managedFields say when the status was written. What is newest in it was reported as soon as it was so: more than
+    that lies between is how far the node's clock is off, or how long the node could not report.
+    """
+    entries = meta.get("managedFields") or ()
+    written = max((e["time"] for e in entries if e.get("subresource") == "status" and e.get("time")), default=None)
+    times = [time for c in containers.values() for time in (c.started, c.finished) if time is not None]
+    reported = parse_time(written)
+    if reported is None or not times or timedelta(0) <= reported - max(times) <= REPORT_LAG:
+        return containers
+    off = reported - max(times)
+    return {name: _shifted(container, off) for name, container in containers.items()}
+
+
+def _shifted(container: ContainerView, off: timedelta) -> ContainerView:
+    started, finished = container.started, container.finished
+    return replace(container, started=started and started + off, finished=finished and finished + off)
+
+
+def _container(status: Mapping[str, Any]) -> ContainerView:
+    state = status.get("state") or {}
+    if (ended := state.get("terminated")) is not None:
+        return ContainerView(
+            state="terminated",
+            reason=ended.get("reason", ""),
+            message=ended.get("message", ""),
+            exit_code=ended.get("exitCode"),
+            started=parse_time(ended.get("startedAt")),
+            finished=parse_time(ended.get("finishedAt")),
+        )
+    if (running := state.get("running")) is not None:
+        return ContainerView(state="running", started=parse_time(running.get("startedAt")))
+    waiting = state.get("waiting") or {}
+    return ContainerView(reason=waiting.get("reason", ""), message=waiting.get("message", ""))

@@ -1,0 +1,54 @@
+"""What records say of objects that other clocks and other versions have written."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from copr_operator.core.observed import PodView, format_time
+from copr_operator.core.views import pod_view
+from tests.support.builders import T0, at
+
+HOUR = timedelta(hours=1)
+
+
+def pod(off: timedelta, *, reported_after: float = 1, writers: tuple[dict[str, Any], ...] = ()) -> PodView:
+    """Whose fetch ended after 40 s, and whose build began after 50, on a node whose clock is off."""
+
+    def by_node(seconds: float) -> str:
+        return format_time(at(seconds) + off)
+
+    fetch = {"terminated": {"exitCode": 0, "startedAt": by_node(10), "finishedAt": by_node(40)}}
+    kubelet = {"manager": "kubelet", "subresource": "status", "time": format_time(at(50 + reported_after))}
+    return pod_view(
+        {
+            "metadata": {
+                "name": "p", "uid": "u", "namespace": "ns", "creationTimestamp": format_time(T0),
+                "managedFields": [kubelet, *writers],
+            },
+            "status": {
+                "initContainerStatuses": [{"name": "fetch", "state": fetch}],
+                "containerStatuses": [{"name": "build", "state": {"running": {"startedAt": by_node(50)}}},
+                                      {"name": "collect", "state": {}}],
+            },
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR, timedelta(seconds=-40), timedelta(days=400)])
+def test_times_of_a_node_whose_clock_is_off_are_told_by_the_api_servers(off: timedelta) -> None:
+    seen = pod(off)
+    fetch, build = seen.containers["fetch"], seen.containers["build"]
+    assert (fetch.started, fetch.finished, build.started) == (at(11), at(41), at(51))
+    assert build.finished is None
+    assert seen.containers["collect"].started is None
+
+
+@pytest.mark.parametrize("after", [0, 1, 30])
+def test_what_is_reported_a_little_later_happened_when_the_node_says(after: float) -> None:
+    assert pod(timedelta(0), reported_after=after).containers["build"].started == at(50)
+
+
+def test_only_those_who_write_the_status_tell_when_it_was_written() -> None:
+    ours = {"manager": "copr-operator", "time": format_time(at(9000))}
+    assert pod(timedelta(0), writers=(ours,)).containers["build"].started == at(50)
