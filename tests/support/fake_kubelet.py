@@ -8,9 +8,10 @@ import contextlib
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from copr_operator.core.observed import format_time
 from copr_operator.core.wire import ArtifactRef, Package, StepFailure, StepPlan, StepSummary, fit_summary
 from copr_operator.kube import paths
 from copr_operator.kube.client import MERGE_PATCH, ApiError, KubeClient
@@ -19,8 +20,23 @@ Status = dict[str, Any]
 Behaviour = Callable[[dict[str, Any]], Status | None]
 
 
+TIMES = {"startTime", "startedAt", "finishedAt"}
+
+
 def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.now(UTC))
+
+
+def by_clock(status: Any, off: timedelta) -> Any:
+    """The same with all its times as a clock that is off tells them."""
+    if not off:
+        return status
+    if isinstance(status, list):
+        return [by_clock(item, off) for item in status]
+    if not isinstance(status, dict):
+        return status
+    times = {key: format_time(datetime.fromisoformat(status[key]) + off) for key in TIMES & status.keys()}
+    return {key: by_clock(value, off) for key, value in status.items()} | times
 
 
 def plan_of(pod: dict[str, Any]) -> StepPlan:
@@ -125,6 +141,8 @@ class FakeKubelet:
         self._kube = kube
         self._namespace = namespace
         self.behaviour = behaviour
+        self.clock_off = 0.0
+        """Seconds that the node's clock is ahead of the API server's."""
         self.seen: list[StepPlan] = []
         self.errors: list[str] = []
         self._given: dict[str, tuple[str, ...]] = {}
@@ -190,6 +208,7 @@ class FakeKubelet:
 
     async def _patch(self, pod: dict[str, Any], status: Status) -> None:
         path = paths.core("pods", pod["metadata"]["namespace"], pod["metadata"]["name"]) + "/status"
+        status = by_clock(status, timedelta(seconds=self.clock_off))
         async with self._order[pod["metadata"]["uid"]]:
             while True:
                 try:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,16 +30,19 @@ def control_plane() -> clusters.Cluster:
 async def _install_crds(running: clusters.Cluster) -> None:
     async with await KubeClient.from_environment(kubeconfig=str(running.kubeconfig)) as kube:
         for file in sorted(CRDS.glob("copr-operator.dev_*.yaml")):
-            crd = yaml.safe_load(file.read_text())
-            path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}"
-            parameters = {"fieldManager": "tests", "force": "true"}
-            await kube.patch(path, crd, parameters, content_type=APPLY_PATCH)
+            await apply_crd(kube, yaml.safe_load(file.read_text()))
 
-            async def established(path: str = path) -> bool:
-                conditions = (await kube.get(path)).get("status", {}).get("conditions") or []
-                return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
-            await eventually(established, lambda: "the CRD is not established")
+async def apply_crd(kube: KubeClient, crd: dict[str, Any]) -> None:
+    """Returns when the kind is served."""
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}"
+    await kube.patch(path, crd, {"fieldManager": "tests", "force": "true"}, content_type=APPLY_PATCH)
+
+    async def established() -> bool:
+        conditions = (await kube.get(path)).get("status", {}).get("conditions") or []
+        return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+    await eventually(established, lambda: "the CRD is not established")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from copr_operator.core.config import Deadlines, OperatorConfig
 from copr_operator.kube import paths
 from copr_operator.kube.access import Access
 from copr_operator.kube.client import ApiError, KubeClient
+from copr_operator.kube.clock import ClusterClock
 from tests.support import loopback
 from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import FakeKubelet
@@ -75,6 +77,8 @@ class World:
         self.kubelet = kubelet
         self._token = tmp / "token"
         self._token.write_text("not-a-real-token")
+        self.clock_off = 0.0
+        """Seconds that the clock of the controllers' machine is ahead of the API server's."""
         self.deadlines = Deadlines(retry_base=0, backend_retry=1, refusal_retry=1, refused_look=1)
 
     # -- controllers -------------------------------------------------------------------------------------------------
@@ -115,7 +119,8 @@ class World:
         async with ApiProxy(upstream or self.kube).serve() as proxy:
             if prepare is not None:
                 prepare(proxy)
-            running = RunningController(proxy, self.settings(**changes), "other-lease" if split_brain else lease)
+            lease = "other-lease" if split_brain else lease
+            running = RunningController(proxy, self.settings(**changes), lease, self.clock_off)
             await running.start(wait=wait)
             try:
                 yield running
@@ -188,13 +193,14 @@ class World:
 class RunningController:
     """One controller in a thread with an event loop of its own: kopf ends all other tasks of its loop when it stops."""
 
-    def __init__(self, proxy: ApiProxy, settings: ControllerSettings, lease_name: str) -> None:
+    def __init__(self, proxy: ApiProxy, settings: ControllerSettings, lease_name: str, clock_off: float = 0.0) -> None:
         self.proxy = proxy
         self.metrics = Metrics()
         self.told_to_stop: bool | None = None
         """What `Controller.run` returned; None while it runs."""
         self._settings = settings
         self._lease_name = lease_name
+        self._clock = ClusterClock(own=lambda: time.time() + clock_off)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._started = threading.Event()
@@ -205,7 +211,8 @@ class RunningController:
         self._loop = asyncio.get_running_loop()
         self._stop, ready = asyncio.Event(), asyncio.Event()
         announce = asyncio.create_task(self._announce(ready))
-        async with KubeClient(Access(self.proxy.url), recorder=self.metrics.record_request) as kube:
+        access, recorder = Access(self.proxy.url), self.metrics.record_request
+        async with KubeClient(access, recorder=recorder, clock=self._clock) as kube:
             self.controller = Controller(self._settings, kube, self.metrics, lease_name=self._lease_name)
             self.told_to_stop = await self.controller.run(self._stop, ready)
         announce.cancel()

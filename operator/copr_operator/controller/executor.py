@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from copr_operator.api.common import ApiModel
 from copr_operator.controller.backend import BackendClient, BackendError
@@ -24,6 +24,7 @@ from copr_operator.kube.client import ApiError, KubeClient
 log = logging.getLogger(__name__)
 
 View = BuildView | ProjectView | PackageView
+V = TypeVar("V", BuildView, ProjectView, PackageView)
 PARALLEL_WRITES = 8
 
 
@@ -42,6 +43,10 @@ class Executor:
         """By build uid, then by the name of the Job or pod."""
         self.missing: dict[str, set[str]] = {}
         """By build uid: names of Jobs that are not there, said the API server."""
+        self._kept: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        """By uid: a status that older CRDs know only in part, as it was written and as the API server has kept it. It
+        would be written again and again otherwise."""
+        self._told = False
         self.results = Results(backend, config)
         self.notes = Notes()
         """By package uid: what the API server said to a build of it."""
@@ -49,6 +54,7 @@ class Executor:
     def forget(self, uid: str) -> None:
         self.refusals.pop(uid, None)
         self.missing.pop(uid, None)
+        self._kept.pop(uid, None)
         self.results.forget(uid)
         self.notes.forget(uid)
 
@@ -127,24 +133,40 @@ class Executor:
         else:
             self._store.package_event("DELETED", view)
 
+    def is_news(self, view: View, status: ApiModel) -> bool:
+        """Whether a write of this status would change something."""
+        wanted, held = dump(status), dump(view.status)
+        return wanted != held and self._kept.get(view.uid) != (wanted, held)
+
     async def write_build_status(self, build: BuildView, status: ApiModel) -> BuildView | None:
         """One locked status write. None when the build is gone; StaleError when it has changed since."""
-        obj = await self._patch_status("coprbuilds", build, status)
-        return None if obj is None else build_view(obj)
+        return await self._write_status("coprbuilds", build, status, build_view)
 
     async def write_project_status(self, project: ProjectView, status: ApiModel) -> ProjectView | None:
         """One locked status write. None when the project is gone; StaleError when it has changed since."""
-        obj = await self._patch_status("coprprojects", project, status)
-        return None if obj is None else project_view(obj)
+        return await self._write_status("coprprojects", project, status, project_view)
 
     async def write_package_status(self, package: PackageView, status: ApiModel) -> PackageView | None:
         """One locked status write. None when the package is gone; StaleError when it has changed since."""
-        obj = await self._patch_status("coprpackages", package, status)
-        return None if obj is None else package_view(obj)
+        return await self._write_status("coprpackages", package, status, package_view)
 
-    async def _patch_status(self, plural: str, view: View, status: ApiModel) -> dict[str, Any] | None:
+    async def _write_status(
+        self, plural: str, view: V, status: ApiModel, read: Callable[[Mapping[str, Any]], V]
+    ) -> V | None:
         change = merge_patch(dump(view.status), dump(status))
-        return await self._patch(plural, view, {"status": change}, "status")
+        obj = await self._patch(plural, view, {"status": change}, "status")
+        if obj is None:
+            return None
+        written = read(obj)
+        wanted, kept = dump(status), dump(written.status)
+        if kept == wanted:
+            self._kept.pop(view.uid, None)
+        else:
+            self._kept[view.uid] = wanted, kept
+            if not self._told:
+                log.warning("the API server drops a part of each status: its CRDs are older than this controller")
+            self._told = True
+        return written
 
     async def _create_job(self, observed: Observed, step: str, attempt: int) -> None:
         build = observed.build

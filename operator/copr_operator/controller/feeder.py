@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from copr_operator.controller.store import Store, try_view
+from copr_operator.controller.store import Store
 from copr_operator.controller.table import Table, V
 from copr_operator.core import names
-from copr_operator.core.views import build_view, chroot_view, job_view, package_view, pod_view, project_view
+from copr_operator.core.views import build_view, chroot_view, job_view, package_view, pod_view, project_view, try_view
 
 log = logging.getLogger(__name__)
 

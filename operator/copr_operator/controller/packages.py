@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 from copr_operator.api.common import TERMINAL
-from copr_operator.controller.executor import Executor, dump
-from copr_operator.controller.store import Key, Store, try_view
+from copr_operator.controller.executor import Executor
+from copr_operator.controller.store import Key, Store
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, PackageView
 from copr_operator.core.package import ObservedPackage, PackagePlan, is_limited, plan_package, wanted_build
-from copr_operator.core.views import build_view
+from copr_operator.core.views import build_view, try_view
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 
@@ -59,7 +59,7 @@ class Packages:
             if decision.actions:
                 await self._executor.run_package(package, decision.actions)
                 continue
-            if decision.status is not None and dump(decision.status) != dump(package.status):
+            if decision.status is not None and self._executor.is_news(package, decision.status):
                 written = await self._executor.write_package_status(package, decision.status)
                 if written is not None:
                     self._store.assume_package(written)

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.batches import batch_of
 from copr_operator.controller.events import EventPoster
-from copr_operator.controller.executor import Executor, dump
+from copr_operator.controller.executor import Executor
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.packages import Packages
-from copr_operator.controller.store import Key, Store, try_view
+from copr_operator.controller.store import Key, Store
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import Batch, BuildView, Observed, ProjectView
 from copr_operator.core.plan import plan
 from copr_operator.core.project import ObservedProject, plan_project
-from copr_operator.core.views import build_view, project_view
+from copr_operator.core.views import build_view, project_view, try_view
 from copr_operator.kube import paths
 from copr_operator.kube.client import KubeClient
 
@@ -153,7 +153,7 @@ class Reconciler:
     def _pause(self, build: BuildView, decision: Plan) -> float | None:
         """Seconds until the status may be written, by its urgency; None when it says nothing new."""
         status = decision.status
-        if status is None or status == build.status or dump(status) == dump(build.status):
+        if status is None or status == build.status or not self._executor.is_news(build, status):
             return None
         due = self._written.get(build.uid, float("-inf")) + PAUSES[decision.urgency]
         return max(0.0, due - asyncio.get_running_loop().time())
@@ -213,7 +213,7 @@ class Reconciler:
                     self._executor.forget(project.uid)
                     return None
                 continue
-            if decision.status is not None and dump(decision.status) != dump(project.status):
+            if decision.status is not None and self._executor.is_news(project, decision.status):
                 written = await self._executor.write_project_status(project, decision.status)
                 if written is None:
                     return None

@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.queue import Turn
@@ -283,11 +281,3 @@ def _same(held: JobView | PodView | None, view: JobView | PodView) -> bool:
 
 def _holds(project: ProjectView) -> bool:
     return any(c.type == "NameHeld" and c.status == "True" for c in project.status.conditions)
-
-
-def try_view(read: Callable[[Mapping[str, Any]], V], obj: Mapping[str, Any]) -> V | str:
-    """The view, or why the object can't be read."""
-    try:
-        return read(obj)
-    except ValidationError as error:
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])

@@ -86,6 +86,8 @@ class BuildView:
     finalizers: tuple[str, ...] = ()
     package_uid: str = ""
     """uid of the CoprPackage that it belongs to, if it was made from one."""
+    unread: str = ""
+    """What of its spec only a newer version understands; `spec` is without it."""
 
     @property
     def finalized(self) -> bool:

@@ -61,8 +61,8 @@ class _Planner:
         """Something has ended or is to be tried again: latched before anything is made or deleted that rests on it."""
 
     def plan(self) -> Plan:
-        status = self._source(self.build.status)
-        if status.source is not None and status.source.state == "succeeded":
+        status = self._unread() if self.build.unread else self._source(self.build.status)
+        if not self.build.unread and status.source is not None and status.source.state == "succeeded":
             status = self._chroots(status)
         status = status.model_copy(update={"state": overall(status)})
         if status.state not in TERMINAL and self.build.spec.cancel:
@@ -73,9 +73,16 @@ class _Planner:
 
     def accept(self) -> Plan:
         """The first status, with the chroots in it if the project is there already: one write less."""
-        status = self._choose_chroots(self.build.status, SourceStatus(state="pending"))
+        pending = SourceStatus(state="pending")
+        status = self._unread() if self.build.unread else self._choose_chroots(self.build.status, pending)
         status = conclude(status, self.build, self.observed.now, self.reason, self.message)
         return Plan(status=status, urgency=Urgency.NOW)
+
+    def _unread(self) -> BuildStatus:
+        """Nothing is begun, and what runs is left alone, until a version is there that reads it, a cancel or an end."""
+        self._wait(gates.Gate("SpecNotUnderstood", f"the CRDs are newer than this controller: {self.build.unread}"))
+        status = self.build.status
+        return status.model_copy(update={"source": status.source or SourceStatus(state="pending")})
 
     def _finish(self, status: BuildStatus) -> Plan:
         terminal = status.state in TERMINAL

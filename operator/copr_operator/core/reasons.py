@@ -101,6 +101,7 @@ FAILURES: dict[str, Reason] = {
 
 WAITS: dict[str, str] = {
     "Accepted": "The build has its id and its chroots, and is about to start.",
+    "SpecNotUnderstood": "The controller is older than the CRDs, and can't read what the message names. The build starts when the controller is upgraded; until then it can be canceled and deleted.",
     "ProjectNotFound": "The CoprProject does not exist in this namespace yet.",
     "ProjectNotReady": "The CoprProject is not ready; its conditions say why.",
     "ChrootNotFound": "The CoprChroot is not defined in the installation.",

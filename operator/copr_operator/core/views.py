@@ -1,9 +1,11 @@
 """Kubernetes objects as the records that plans look at."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
@@ -20,6 +22,8 @@ from copr_operator.core.observed import (
     ProjectView,
     parse_time,
 )
+
+V = TypeVar("V")
 
 REPORT_LAG = timedelta(seconds=30)
 """How much later than it happens a node may report something before its clock counts as wrong."""
@@ -41,9 +45,23 @@ def _conditions(obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or () if c.get("status") == "True"}
 
 
+def problems(error: ValidationError) -> str:
+    """What of an object can't be read, and why, in a line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+
+
+def try_view(read: Callable[[Mapping[str, Any]], V], obj: Mapping[str, Any]) -> V | str:
+    """The view, or why the object can't be read."""
+    try:
+        return read(obj)
+    except ValidationError as error:
+        return problems(error)
+
+
 def build_view(obj: Mapping[str, Any]) -> BuildView:
-    """Raises pydantic.ValidationError for a spec that this version's schema would not have admitted."""
+    """Raises pydantic.ValidationError for what can't be a build of any version, or has a status of a newer one."""
     meta = obj["metadata"]
+    spec, unread = _read_spec(obj["spec"])
     return BuildView(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -51,13 +69,31 @@ def build_view(obj: Mapping[str, Any]) -> BuildView:
         generation=meta.get("generation", 1),
         resource_version=meta.get("resourceVersion", ""),
         created=_created(meta),
-        spec=BuildSpec.model_validate(obj["spec"]),
+        spec=spec,
         status=BuildStatus.model_validate(obj.get("status") or {}),
         deleting="deletionTimestamp" in meta,
         deleted_at=parse_time(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
         package_uid=controller_of(obj, "CoprPackage")[1],
+        unread=unread,
     )
+
+
+_INDISPENSABLE = frozenset({"owner", "project", "projectDirname", "cancel", "results"})
+"""Without these a build could be neither canceled nor deleted."""
+
+
+def _read_spec(spec: Mapping[str, Any]) -> tuple[BuildSpec, str]:
+    """The spec, and what was left out of it because only a newer version knows it. Its CRDs have admitted it, so the
+    build must be told what it waits for, and may be canceled and deleted."""
+    try:
+        return BuildSpec.model_validate(spec), ""
+    except ValidationError as error:
+        unknown = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+        if not unknown or unknown & _INDISPENSABLE:
+            raise
+        known = {name: value for name, value in spec.items() if name not in unknown}
+        return BuildSpec.model_validate(known), problems(error)
 
 
 def project_view(obj: Mapping[str, Any]) -> ProjectView:

@@ -1,14 +1,18 @@
-"""Jobs that the status tells of and no watch has shown: the API server itself is asked."""
+"""Jobs that the status tells of and no watch has shown: the API server itself is asked. Statuses that older CRDs know
+only in part."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from copr_operator.api.build import BuildStatus
 from copr_operator.controller.backend import BackendClient
 from copr_operator.controller.executor import Executor
 from copr_operator.controller.store import Store
 from copr_operator.core import actions, names
+from copr_operator.core.observed import BuildView
+from copr_operator.core.views import build_view
 from tests.support.builders import CONFIG, UID, build, observed
 from tests.unit.controller.fakes import FakeKube
 
@@ -71,3 +75,45 @@ async def test_what_was_missing_is_forgotten_with_its_build(place: Place) -> Non
     await place.looks()
     place.executor.forget(UID)
     assert place.executor.missing == {}
+
+
+class TestOlderCrds:
+    def olden(self, place: Place, *, dropped: str = "repoURL") -> BuildView:
+        """A build at an API server that does not know a field of its status."""
+
+        async def prune(method: str, path: str) -> None:
+            place.kube.objects["coprbuilds", "ns", "hello"]["status"].pop(dropped, None)
+
+        spec = {"owner": "alice", "project": "demo"}
+        meta = {"name": "hello", "namespace": "ns", "uid": UID, "creationTimestamp": "2026-01-01T12:00:00Z"}
+        place.kube.put(("coprbuilds", "ns", "hello"), {"metadata": meta, "spec": spec})
+        place.kube.after = prune
+        return build_view(place.kube.objects["coprbuilds", "ns", "hello"])
+
+    wanted = BuildStatus(id=7, state="pending", repo_url="https://copr.example/results/alice/demo")
+
+    async def test_what_they_drop_is_no_news_again(self, place: Place) -> None:
+        view = self.olden(place)
+        assert place.executor.is_news(view, self.wanted)
+        written = await place.executor.write_build_status(view, self.wanted)
+        assert written is not None
+        assert written.status.repo_url is None
+        assert not place.executor.is_news(written, self.wanted)
+
+    async def test_anything_else_still_is(self, place: Place) -> None:
+        written = await place.executor.write_build_status(self.olden(place), self.wanted)
+        assert written is not None
+        assert place.executor.is_news(written, self.wanted.model_copy(update={"state": "running"}))
+
+    async def test_where_nothing_is_dropped_a_status_is_news_until_it_is_there(self, place: Place) -> None:
+        view = self.olden(place, dropped="nothing")
+        written = await place.executor.write_build_status(view, self.wanted)
+        assert written is not None
+        assert not place.executor.is_news(written, self.wanted)
+        assert place.executor.is_news(view, self.wanted)
+
+    async def test_it_is_forgotten_with_its_build(self, place: Place) -> None:
+        written = await place.executor.write_build_status(self.olden(place), self.wanted)
+        assert written is not None
+        place.executor.forget(UID)
+        assert place.executor.is_news(written, self.wanted)

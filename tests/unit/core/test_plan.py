@@ -1,5 +1,6 @@
 """Given a world, the exact plan of a build that begins: its id, its chroots, and what it waits for."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,3 +162,40 @@ class TestWaiting:
         assert reason(held) == "Held"
         assert held.status is not None
         assert "exceeded quota" in held.status.conditions[0].message
+
+
+class TestSpecsOfANewerVersion:
+    """The CRDs admit what this controller can't read."""
+
+    unread = "source.type: Input should be 'link', 'upload'"
+
+    def test_such_a_build_gets_its_id_and_says_what_it_waits_for(self) -> None:
+        decision = plan(observed(replace(build(adopted=False, source=None), unread=self.unread)), CONFIG)
+        assert decision.status is not None
+        assert (decision.status.id, decision.status.state, decision.status.chroots) == (42, "pending", [])
+        assert reason(decision) == "SpecNotUnderstood"
+        assert self.unread in decision.status.conditions[0].message
+
+    def test_nothing_is_begun(self) -> None:
+        decision = plan(observed(replace(build(accepted(), source=None), unread=self.unread)), CONFIG)
+        assert decision.actions == ()
+        assert reason(decision) == "SpecNotUnderstood"
+
+    def test_what_runs_since_before_a_downgrade_is_left_alone(self) -> None:
+        running = accepted(state="running", source_state="running")
+        decision = plan(observed(replace(build(running, source=None), unread=self.unread), job(SRC)), CONFIG)
+        assert decision.actions == ()
+        assert decision.status is not None
+        assert (decision.status.state, reason(decision)) == ("running", "SpecNotUnderstood")
+
+    def test_it_can_be_canceled(self) -> None:
+        view = replace(build(accepted(), source=None, cancel=True), unread=self.unread)
+        stop = plan(observed(view, job(SRC)), CONFIG)
+        assert stop.actions == (actions.DeleteJob(job(SRC).name, job(SRC).uid),)
+        decision = plan(observed(view), CONFIG)
+        assert decision.status is not None
+        assert decision.status.state == "canceled"
+
+    def test_it_can_be_deleted(self) -> None:
+        view = replace(build(accepted(), source=None, deleting=True), unread=self.unread)
+        assert plan(observed(view), CONFIG).actions == (actions.RemoveResults(),)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from copr_operator.api.build import BuildSpec
 from copr_operator.core.observed import PodView, format_time
-from copr_operator.core.views import pod_view
+from copr_operator.core.views import build_view, pod_view, try_view
 from tests.support.builders import T0, at
 
 HOUR = timedelta(hours=1)
@@ -52,3 +53,48 @@ def test_what_is_reported_a_little_later_happened_when_the_node_says(after: floa
 def test_only_those_who_write_the_status_tell_when_it_was_written() -> None:
     ours = {"manager": "copr-operator", "time": format_time(at(9000))}
     assert pod(timedelta(0), writers=(ours,)).containers["build"].started == at(50)
+
+
+# -- builds of a newer version -----------------------------------------------------------------------------------------
+
+LINK = {"type": "link", "link": {"url": "https://sources.example/hello.src.rpm"}}
+
+
+def build(**spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "hello", "namespace": "ns", "uid": "u", "creationTimestamp": format_time(T0)},
+        "spec": {"owner": "alice", "project": "demo", "source": LINK, **spec},
+    }
+
+
+def test_a_spec_that_is_understood_is_read_whole() -> None:
+    view = build_view(build(timeout=60))
+    assert (view.unread, view.spec.timeout) == ("", 60)
+
+
+def test_an_unknown_field_is_none_of_ours() -> None:
+    assert build_view(build(hologram=True)).unread == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source", {"type": "hologram", "hologram": {}}),
+        ("timeout", "PT5M"),
+        ("chroots", [{"name": "debian-13-x86_64"}]),
+    ],
+)
+def test_what_is_not_understood_is_left_out_and_named(field: str, value: object) -> None:
+    view = build_view(build(**{field: value}))
+    assert view.unread.startswith(field)
+    assert (view.spec.owner, view.spec.project) == ("alice", "demo")
+    assert getattr(view.spec, field) == getattr(BuildSpec(owner="alice", project="demo"), field)
+
+
+@pytest.mark.parametrize("field", ["owner", "projectDirname", "cancel", "results"])
+def test_without_what_a_cancel_or_a_deletion_needs_it_can_not_be_read(field: str) -> None:
+    assert try_view(build_view, build(**{field: {"of": "another version"}})) == (
+        f"{field}: Input should be 'Delete' or 'Retain'"
+        if field == "results"
+        else f"{field}: Input should be a valid {'boolean' if field == 'cancel' else 'string'}"
+    )
