@@ -1,6 +1,7 @@
 """The cache: newer wins, what is being deleted is gone, nothing comes back, waiting ends when it should."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -111,9 +112,15 @@ def test_a_second_build_with_the_same_id_does_not_take_its_place(cache: Cache) -
 
 
 def test_a_spec_that_cannot_be_read_costs_that_object_only(cache: Cache) -> None:
-    cache.build_event("ADDED", build(1, source={"type": "nonsense"}))
+    cache.build_event("ADDED", build(1, cancel="nonsense"))
     cache.build_event("ADDED", build(2))
     assert list(cache.builds) == [2]
+
+
+def test_a_build_whose_source_only_a_newer_version_knows_is_there_all_the_same(cache: Cache) -> None:
+    cache.build_event("ADDED", build(1, source={"type": "hologram"}))
+    assert json.loads(cache.builds[1].json)["id"] == 1
+    assert cache.builds[1].view.unread
 
 
 def test_what_a_list_does_not_have_is_found_by_namespace(cache: Cache) -> None:
