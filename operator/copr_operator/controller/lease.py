@@ -15,6 +15,8 @@ from copr_operator.kube.client import ApiError, KubeClient
 log = logging.getLogger(__name__)
 
 LEASE_NAME = "copr-operator-controller"
+EXPIRED_BY = 0.05
+"""Seconds after its end at which a Lease is tried again."""
 
 
 class Lease:
@@ -43,6 +45,8 @@ class Lease:
         self._retry_every = retry_every
         self._seen: tuple[str, str] | None = None
         self._seen_at = 0.0
+        self._promised = 0.0
+        """Seconds from then on for which the holder has it."""
         self._notes = notes
         self.found: Mapping[str, str] = {}
         """Annotations of the record as it was when it was taken."""
@@ -62,7 +66,8 @@ class Lease:
                 if not (error.transient or error.conflict):
                     raise
                 log.warning("the Lease can't be taken: %s", error)
-            await asyncio.sleep(self._retry_every)
+            left = self._seen_at + self._promised - asyncio.get_running_loop().time()
+            await asyncio.sleep(min(self._retry_every, left + EXPIRED_BY if left > 0 else self._retry_every))
 
     async def hold(self) -> None:
         """Renews until the Lease is lost; then returns.
@@ -145,7 +150,8 @@ class Lease:
         seen = (spec.get("holderIdentity") or "", spec.get("renewTime") or "")
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
-        return now - self._seen_at > (spec.get("leaseDurationSeconds") or self._duration)
+        self._promised = float(spec.get("leaseDurationSeconds") or self._duration)
+        return now - self._seen_at > self._promised
 
     def _metadata(self, version: str) -> dict[str, Any]:
         notes = self._notes()
