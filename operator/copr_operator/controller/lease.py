@@ -67,7 +67,7 @@ class Lease:
                     raise
                 log.warning("the Lease can't be taken: %s", error)
             left = self._seen_at + self._promised - asyncio.get_running_loop().time()
-            await asyncio.sleep(min(self._retry_every, left + EXPIRED_BY if left > 0 else self._retry_every))
+            await asyncio.sleep(min(self._retry_every, left + EXPIRED_BY if left >= 0 else self._retry_every))
 
     async def hold(self) -> None:
         """Renews until the Lease is lost; then returns.

@@ -9,7 +9,7 @@ from copr_operator.api.build import BuildStatus
 from copr_operator.controller.store import Key
 from tests.support import builders
 from tests.unit.controller.fakes import build
-from tests.unit.controller.test_store import Watched
+from tests.unit.controller.stores import Watched
 
 
 @pytest.fixture
