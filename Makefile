@@ -98,7 +98,8 @@ release-schema: setup ## At a release: its CRDs become those that later ones mus
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 lock: | $(UV) ## Renew the lock files: the developers', what of it the operator image has, the source image's
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements.lock
-	@$(COMPILE) --constraint requirements.lock pyproject.toml --output-file images/operator/requirements.lock
+	@$(COMPILE) --constraint requirements.lock --excludes images/operator/excludes.txt pyproject.toml \
+		--output-file images/operator/requirements.lock
 	@$(COMPILE) --python-version 3.11 images/source/requirements.in --output-file images/source/requirements.txt
 
 cluster: setup ## Start the local node cluster
