@@ -51,7 +51,7 @@ source-tools: debian-packages .tools/source/.ready
 
 # Programs of tests, built before any of them so that no test waits for a compiler.
 test-tools: setup debian-packages
-	@for tool in helm gitops versitygw; do $(CLUSTER) tool $$tool >/dev/null; done
+	@for tool in helm gitops kubeconform versitygw; do $(CLUSTER) tool $$tool >/dev/null; done
 
 test: setup debian-packages source-tools lint test-tools ## Everything: lint, unit, chart, model, integration against a real API server, faults, builds on a real node
 	@$(PYTEST) tests/unit --timeout 20
@@ -98,7 +98,8 @@ release-schema: setup ## At a release: its CRDs become those that later ones mus
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 lock: | $(UV) ## Renew the lock files: the developers', what of it the operator image has, the source image's
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements.lock
-	@$(COMPILE) --constraint requirements.lock pyproject.toml --output-file images/operator/requirements.lock
+	@$(COMPILE) --constraint requirements.lock --excludes images/operator/excludes.txt pyproject.toml \
+		--output-file images/operator/requirements.lock
 	@$(COMPILE) --python-version 3.11 images/source/requirements.in --output-file images/source/requirements.txt
 
 cluster: setup ## Start the local node cluster

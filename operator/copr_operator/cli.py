@@ -7,6 +7,7 @@ run: an agent in a build pod must start fast.
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,21 @@ _LOG_OPTIONS = (
 )
 
 
-@click.group(context_settings={"auto_envvar_prefix": "COPR", "show_default": True})
+class _Commands(click.Group):
+    """Says in one line why no API server can be reached, whatever command wanted it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from copr_operator.kube.access import AccessError
+
+            if isinstance(error, AccessError):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+@click.group(cls=_Commands, context_settings={"auto_envvar_prefix": "COPR", "show_default": True})
 @click.version_option(__version__)
 def main() -> None:
     """Fedora Copr's build service as Kubernetes resources."""

@@ -52,6 +52,15 @@ def test_the_chart_has_the_version_of_the_operator_and_names_every_kind() -> Non
     assert images == {f"copr-operator/{name}:{__version__}" for name in ("operator", "source")}
 
 
+def test_artifact_hub_is_told_of_the_repository_what_holds_for_every_publisher() -> None:
+    told = yaml.safe_load((CHART.parent / "artifacthub-repo.yml").read_text())
+    assert told.keys() == {"ignore"}, "an ID and owners are the publisher's"
+    (ignored,) = told["ignore"]
+    assert ignored["name"] == yaml.safe_load((CHART / "Chart.yaml").read_text())["name"]
+    assert re.search(ignored["version"], __version__) is None
+    assert re.search(ignored["version"], f"{__version__}-dev.3") is not None
+
+
 def test_the_crds_are_those_of_the_models_and_stay_when_the_release_goes() -> None:
     for kind in KINDS:
         crd = rendered().find("CustomResourceDefinition", definition(kind)["metadata"]["name"])

@@ -171,6 +171,11 @@ def tool(name: str) -> Path:
     return toolbox.tool(name)
 
 
+def module(folder: str, path: str) -> Path:
+    """Return the directory of a Go module that `tools/FOLDER/go.mod` pins, downloaded when it is not there."""
+    return toolbox.module(folder, path)
+
+
 def _server_of(kubeconfig: Path) -> str:
     try:
         config = yaml.safe_load(kubeconfig.read_text())

@@ -6,6 +6,7 @@ the Go version and the build flags, so a second clone of the same commit builds 
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -125,6 +126,21 @@ def tool(name: str, *, report: Report = to_stderr) -> Path:
         if not binary.exists():  # else another process built it while we waited for the lock
             _build(name, spec, go, binary, report)
     return binary
+
+
+def module(folder: str, path: str) -> Path:
+    """Return the directory of a module that the go.mod of `folder` pins: not everything of use in one is a program."""
+    go = _go_for(folder, to_stderr)
+    done = subprocess.run(
+        [go.path, "mod", "download", "-json", path],
+        cwd=MODULES / folder,
+        env=_go_env(cgo=False),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise ClusterError(f"{path} could not be downloaded:\n{done.stdout}{done.stderr}".strip())
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def build_all(profile: str, *, report: Report = to_stderr) -> dict[str, Path]:

@@ -19,6 +19,18 @@ def test_the_operator_image_has_no_other_versions_than_the_tests() -> None:
     assert "pytest" not in image
 
 
+def test_the_operator_image_has_none_of_the_packages_that_only_kubeconfigs_with_programs_need() -> None:
+    image = pinned(REPOSITORY / "images/operator/requirements.lock")
+    assert excluded() == {"kubernetes"}
+    assert excluded() <= pinned(REPOSITORY / "requirements.lock").keys()
+    assert image.keys() & {*excluded(), "requests", "oauthlib"} == set()
+
+
+def excluded() -> set[str]:
+    lines = (REPOSITORY / "images/operator/excludes.txt").read_text().splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
 def pinned(lock: Path) -> dict[str, str]:
     """Version of each package of a lock file."""
     return dict(re.findall(r"^([a-z0-9._-]+)(?:\[.*?\])?==(\S+)", lock.read_text(), re.MULTILINE))

@@ -54,6 +54,8 @@ class Lease:
         """resourceVersion of the record as we have last written it."""
         self.renewed_at = 0.0
         """Loop time of the last successful renewal."""
+        self.standing_by = False
+        """Whether the record was read, and another holds the Lease."""
 
     async def acquire(self) -> None:
         """Returns when this process holds the Lease."""
@@ -123,6 +125,7 @@ class Lease:
         change: dict[str, Any] = self._record()
         if holder != self.identity:
             if holder and not self._expired(spec, now):
+                self.standing_by = True
                 return False
             change |= {"acquireTime": self._time(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
         change = {"metadata": self._metadata(found["metadata"]["resourceVersion"]), "spec": change}
@@ -145,6 +148,7 @@ class Lease:
     def _written(self, record: Mapping[str, Any], asked: float) -> None:
         """`asked`: when, in loop time; the Lease lasts from then on."""
         self._version, self.renewed_at = record["metadata"]["resourceVersion"], asked
+        self.standing_by = False
 
     def _expired(self, spec: dict[str, Any], now: float) -> bool:
         seen = (spec.get("holderIdentity") or "", spec.get("renewTime") or "")

@@ -241,6 +241,15 @@ class Controller:
         renewing = now - self.lease.renewed_at < 2 * self.settings.lease_renew + 5
         return f"the watch has been silent for {silent:.0f} s" if silent > HEARTBEAT_LIMIT and renewing else ""
 
+    def unready(self) -> str:
+        """What the readiness probe says, so that a rollout waits for a controller that works, or could take over.
+
+        One that waits for the Lease counts when it has read it: then it reaches the API server and has its rights.
+        """
+        if self._watching or self.lease.standing_by:
+            return ""
+        return "the first LIST is not done yet" if self.lease.renewed_at else "the Lease was not read yet"
+
 
 async def _done_before(ends: set[asyncio.Task[Any]], work: Coroutine[Any, Any, None]) -> bool:
     """Whether the work was done before one of the tasks ended; else it is cancelled. Raises what the work raises."""
@@ -270,5 +279,5 @@ async def serve(settings: ControllerSettings) -> bool:
         kubeconfig=settings.kubeconfig, recorder=metrics.record_request
     ) as kube:
         controller = Controller(settings, kube, metrics, listen=listen)
-        async with serve_health(settings.http_port, controller.problem, metrics.registry):
+        async with serve_health(settings.http_port, controller.problem, controller.unready, metrics.registry):
             return await controller.run(stop)

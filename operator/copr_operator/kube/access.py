@@ -1,7 +1,8 @@
 """How the API server is reached and who we are there: in a pod by its ServiceAccount, elsewhere by a kubeconfig.
 
-What needs more than files (a program or a provider that gives credentials) is left to the `kubernetes` package. It is
-imported for that alone: it has a module for every kind there is, and costs each process half a second and 18 MiB.
+What needs more than one file (a program or a provider that gives credentials) is left to the `kubernetes` package. It
+is imported for that alone: it has a module for every kind there is, and costs each process half a second and 18 MiB.
+The operator's image, whose pods have ServiceAccounts, is without it.
 """
 
 import base64
@@ -146,9 +147,19 @@ def _token(user: Mapping[str, Any], kubeconfig: Path) -> Token:
     return fixed
 
 
+_NO_LIBRARY = (
+    "its credentials come from a program or a provider, or it is several files: that takes the Python package "
+    "`kubernetes`, which is not installed here (the operator's image is without it). Use one file with a token or a "
+    "client certificate, or copr-operator from a Python environment that has the package: pip install kubernetes"
+)
+
+
 async def _by_library(path: str, context: str | None) -> Access:
-    from kubernetes.aio import config
-    from kubernetes.aio.client.configuration import Configuration
+    try:
+        from kubernetes.aio import config
+        from kubernetes.aio.client.configuration import Configuration
+    except ModuleNotFoundError as error:
+        raise AccessError(f"kubeconfig {path}: {_NO_LIBRARY}") from error
 
     found = Configuration()
     try:

@@ -85,9 +85,50 @@ async def test_told_to_stop_while_it_waits_for_the_lease_it_ends(monkeypatch: py
     waiting = Life(kube, monkeypatch)
     await asyncio.sleep(60)
     assert not waiting.ready.is_set()
+    assert waiting.controller.unready() == "", "it has read the Lease and could take over: a rollout may go on"
     waiting.stop.set()
     assert await waiting.task is True
     assert kube.writes == []
+
+
+class TestReadiness:
+    async def test_until_the_lease_was_read_it_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kube = FakeKube()
+
+        async def no_leases(method: str, path: str) -> None:
+            if "/leases" in path:
+                raise ApiError(503, "Unavailable", "etcd has no leader")
+
+        kube.before = no_leases
+        starting = Life(kube, monkeypatch)
+        await asyncio.sleep(10)
+        assert starting.controller.unready() == "the Lease was not read yet"
+        kube.before = None
+        await asyncio.wait_for(starting.ready.wait(), 2)
+        assert starting.controller.unready() == ""
+        starting.stop.set()
+        await starting.task
+
+    async def test_one_that_takes_over_is_ready_again_when_it_has_listed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kube = FakeKube()
+
+        async def slow_lists(method: str, path: str) -> None:
+            if path.endswith("/coprbuilds"):
+                await asyncio.sleep(10)
+
+        kube.before = slow_lists
+        await lease_of(kube, "other").acquire()
+        next_one = Life(kube, monkeypatch)
+        await asyncio.sleep(1)
+        assert next_one.controller.unready() == ""
+        await lease_of(kube, "other").release()
+        await asyncio.sleep(5)
+        assert kube.objects[PLACE]["spec"]["holderIdentity"] == "me"
+        assert next_one.controller.unready() == "the first LIST is not done yet"
+        await asyncio.wait_for(next_one.ready.wait(), 30)
+        assert next_one.controller.unready() == ""
+        next_one.stop.set()
+        await next_one.task
 
 
 async def test_without_the_lease_it_ends_and_leaves_it_to_its_successor(begin: Begin) -> None:

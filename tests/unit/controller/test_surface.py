@@ -1,8 +1,10 @@
 """What the controller shows of itself: health, metrics and Events."""
 
 import asyncio
+import contextlib
 import re
 import socket
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import aiohttp
@@ -27,24 +29,47 @@ def free_port() -> int:
         return port
 
 
+@contextlib.asynccontextmanager
+async def serving(
+    port: int | None,
+    *,
+    problem: Callable[[], str] = str,
+    unready: Callable[[], str] = str,
+    registry: CollectorRegistry | None = None,
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """The server, and a client; health and readiness are whole unless something else is said."""
+    async with (
+        serve_health(port, problem, unready, registry or CollectorRegistry()),
+        aiohttp.ClientSession() as session,
+    ):
+        yield session
+
+
 class TestHealth:
     async def test_it_answers_ok_until_something_is_wrong_and_then_says_what(self) -> None:
         problem, port = "", free_port()
-        async with serve_health(port, lambda: problem, CollectorRegistry()), aiohttp.ClientSession() as session:
-            for path in ("healthz", "readyz"):
+        async with serving(port, problem=lambda: problem) as session:
+            for path, status in (("healthz", 500), ("readyz", 503)):
                 problem = ""
                 async with session.get(f"http://127.0.0.1:{port}/{path}") as answer:
                     assert (answer.status, await answer.text()) == (200, "ok")
                 problem = "the watch has been silent for 80 s"
                 async with session.get(f"http://127.0.0.1:{port}/{path}") as answer:
-                    assert (answer.status, await answer.text()) == (500, problem)
+                    assert (answer.status, await answer.text()) == (status, problem)
+
+    async def test_one_that_is_not_ready_yet_is_healthy_all_the_same_or_it_would_be_restarted(self) -> None:
+        port = free_port()
+        async with serving(port, unready=lambda: "the first LIST is not done yet") as session:
+            async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                assert (answer.status, await answer.text()) == (503, "the first LIST is not done yet")
+            async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+                assert (answer.status, await answer.text()) == (200, "ok")
 
     async def test_it_shows_the_metrics_of_its_registry(self) -> None:
         metrics, port = Metrics(), free_port()
         metrics.active.set(1)
         async with (
-            serve_health(port, lambda: "", metrics.registry),
-            aiohttp.ClientSession() as session,
+            serving(port, registry=metrics.registry) as session,
             session.get(f"http://127.0.0.1:{port}/metrics") as answer,
         ):
             assert answer.headers["Content-Type"].startswith("text/plain; version=")
@@ -52,14 +77,14 @@ class TestHealth:
 
     async def test_it_is_gone_afterwards(self) -> None:
         port = free_port()
-        async with serve_health(port, lambda: "", CollectorRegistry()):
+        async with serving(port):
             pass
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientConnectorError):
                 await session.get(f"http://127.0.0.1:{port}/healthz")
 
     async def test_without_a_port_there_is_none(self) -> None:
-        async with serve_health(None, lambda: "", CollectorRegistry()):
+        async with serving(None):
             pass
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from copr_operator.cli import main
 from copr_operator.kube import access
 from copr_operator.kube.access import AccessError, find_access, from_kubeconfig, in_pod
 
@@ -108,6 +110,20 @@ class TestKubeconfig:
             path.write_text(text)
         with pytest.raises(AccessError, match=says):
             from_kubeconfig(path)
+
+    @pytest.mark.parametrize("separator", ["", os.pathsep])
+    def test_without_the_library_the_user_is_told_what_to_do(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separator: str
+    ) -> None:
+        """As in the operator's image, by a user who mounts a kubeconfig into it."""
+        monkeypatch.setitem(sys.modules, "kubernetes", None)
+        path = write(tmp_path / "config", {}, {"exec": {"command": "login"}})
+        arguments = ["token", "create", "alice", "--kubeconfig", f"{path}{separator}"]
+        done = CliRunner().invoke(main, arguments)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"Error: kubeconfig {path}{separator}: its credentials come from a program")
+        assert "one file with a token or a client certificate" in done.stderr
+        assert "pip install kubernetes" in done.stderr
 
     async def test_a_program_that_gives_the_credentials_is_run(self, tmp_path: Path) -> None:
         program = tmp_path / "login"
