@@ -36,7 +36,7 @@ def faults(seed: str) -> Callable[[Call], Fault | None]:
         chooser = random.Random(f"{seed}/{call.method}/{call.resource}/{call.number}")  # noqa: S311
         if call.watch or call.resource == "leases" or chooser.random() > SHARE:
             return None
-        fault = chooser.choice(FAULTS)
+        fault = chooser.choice(FAULTS if call.write else FAULTS[1:])  # nothing conflicts with a read
         kills += isinstance(fault, Kill)
         return None if isinstance(fault, Kill) and kills > 4 else fault
 

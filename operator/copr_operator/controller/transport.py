@@ -11,7 +11,9 @@ import kopf
 from copr_operator.controller.feeder import ACTIVE_SELECTOR, Apply, Feeder
 from copr_operator.controller.lease import LEASE_NAME
 from copr_operator.core import names
-from copr_operator.kube.client import KubeClient
+from copr_operator.kube.client import ApiError, KubeClient
+
+LEASES = "coordination.k8s.io"
 
 
 async def operate(
@@ -23,6 +25,7 @@ async def operate(
     started: asyncio.Event,
 ) -> None:
     """Runs kopf in the current event loop until `stop`. No namespaces: all of them."""
+    await discovered(kube)
     await kopf.operator(
         registry=registry(feeder, kube),
         settings=operator_settings(),
@@ -34,6 +37,23 @@ async def operate(
         stop_flag=stop,
         ready_flag=started,
     )
+
+
+async def discovered(kube: KubeClient) -> None:
+    """Returns when the API server tells of the groups that kopf is to watch: one that has just begun does not at once.
+
+    kopf looks for them when it starts, and never again: it would watch nothing, until the liveness probe ends us.
+    """
+    while True:
+        try:
+            told = {group["name"] for group in (await kube.get("/apis")).get("groups") or ()}
+        except ApiError as error:
+            if not error.transient:
+                raise
+        else:
+            if {names.GROUP, LEASES} <= told:
+                return
+        await asyncio.sleep(0.5)
 
 
 def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
@@ -51,7 +71,7 @@ def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:
         (names.GROUP, names.VERSION, "coprprojects", feeder.project),
         (names.GROUP, names.VERSION, "coprpackages", feeder.package),
         (names.GROUP, names.VERSION, "coprbuilds", feeder.build),
-        ("coordination.k8s.io", "v1", "leases", feeder.lease),
+        (LEASES, "v1", "leases", feeder.lease),
     )
     for group, version, plural, apply in kinds:
         kopf.on.event(group, version, plural, id=plural, registry=handlers)(feed(apply))
@@ -107,5 +127,5 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.persistence.finalizer = f"{names.GROUP}/kopf-is-not-used-for-finalizers"
     selectors = settings.watching
     selectors.field_selectors[names.GROUP, names.VERSION, "coprbuilds"] = ACTIVE_SELECTOR
-    selectors.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={LEASE_NAME}"
+    selectors.field_selectors[LEASES, "v1", "leases"] = f"metadata.name={LEASE_NAME}"
     return settings
