@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import api, arena, costs, history, node, page, pictures, publication, scale, writes
+from tests.bench import api, arena, costs, history, node, page, pictures, publication, scale, start, writes
 from tests.bench.figures import Figure, table, to_json
 from tests.bench.observer import BenchError
 from tests.bench.sizes import FULL, QUICK, Sizes
@@ -14,8 +14,8 @@ from tests.cluster.api import ClusterError
 from tests.support.installation import REPOSITORY, InstallError
 
 IDS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "API")
-NODE = "P7n"
-"""Needs the node cluster with the operator on it, so only on request."""
+NODE = ("P6n", "P7n")
+"""Need the node cluster with the operator on it, so only on request."""
 BEGAN = time.monotonic()
 
 
@@ -64,26 +64,28 @@ def main() -> int:
     parser.add_argument("--draw", action="store_true", help="renew the table and the pictures of docs/performance.md")
     given = parser.parse_args()
     wanted, sizes = frozenset(given.only.split(",")), QUICK if given.quick else FULL
-    if unknown := wanted - {*IDS, NODE}:
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(IDS)}, {NODE}")
+    if unknown := wanted - {*IDS, *NODE}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join((*IDS, *NODE))}")
     directory = REPOSITORY / "docs" / "images" if given.draw else None
     found: list[Figure] = []
     busy = page.load()
     report(f"{page.machine()}; load before the run: {busy:.1f}")
     try:
-        if wanted - {"P8", NODE}:
+        if wanted - {"P8", *NODE}:
             found += asyncio.run(on_a_control_plane(sizes, wanted, directory))
         if "P8" in wanted:
             publications = publication.measure(sizes, report)
             found += publication.figures(publications)
             if directory is not None:
                 pictures.draw_publications(directory, publications)
-        if NODE in wanted:
+        if "P6n" in wanted:
+            found += asyncio.run(start.measure(sizes.node, report))
+        if "P7n" in wanted:
             found += asyncio.run(node.measure(sizes.node, report))
     except (BenchError, ClusterError, InstallError) as error:
         print(f"the bench failed: {error}", file=sys.stderr)
         return 1
-    found.sort(key=lambda one: (*IDS, NODE).index(one.id))
+    found.sort(key=lambda one: (*IDS, *NODE).index(one.id))
     if given.draw:
         renew_page(found, busy)
     arena.BUILD.mkdir(exist_ok=True)

@@ -38,7 +38,7 @@ class Figure:
     """One measured number beside its baseline of the same run. Without a target it only informs."""
 
     id: str
-    """Of the target it belongs to: P1 to P8, P7n, API."""
+    """Of the target it belongs to: P1 to P8, P6n, P7n, API."""
     name: str
     unit: str
     value: float
