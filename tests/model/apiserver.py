@@ -21,6 +21,11 @@ _PATH = re.compile(
     r"/(?:apis/[^/]+/[^/]+|api/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[a-z]+)"
     r"(?:/(?P<name>[^/]+))?(?:/(?P<sub>status))?"
 )
+_CLAUSE = re.compile(r"(?P<field>[A-Za-z.]+)(?P<op>!?=)(?P<value>.*)")
+SELECTABLE = {
+    "status.state", "spec.owner", "spec.project", "spec.packageName", "status.source.package.name",
+}  # fmt: skip
+"""Of a CoprBuild's selectable fields those that the controller uses."""
 FOREGROUND = "foregroundDeletion"
 
 
@@ -52,10 +57,14 @@ class ApiServer:
         self.changes: list[Change] = []
         self.watchers: list[Callable[[Change], None]] = []
         """Called with each change when it has been made."""
+        self.judged = True
+        """Whether every watcher has let the newest change pass; what comes after one that must not be says nothing."""
         self.version = 0
         self._uids = 0
         self.refuse_jobs = False
         """A quota on Jobs: creates are answered with 403."""
+        self.refuse_builds = False
+        """One on CoprBuilds, for controllers: users' are made all the same."""
         self.refuse_pods = False
         """A quota on Pods, which shows in an Event of the Job only."""
 
@@ -124,8 +133,10 @@ class ApiServer:
 
     def _tell(self, change: Change) -> None:
         self.changes.append(change)
+        self.judged = False
         for watcher in self.watchers:
             watcher(change)
+        self.judged = True
 
     # -- for clients -----------------------------------------------------------------------------------------------
 
@@ -139,6 +150,8 @@ class ApiServer:
         if method == "POST":
             if plural == "jobs" and self.refuse_jobs:
                 raise ApiError(403, "Forbidden", "exceeded quota: count/jobs.batch")
+            if plural == "coprbuilds" and self.refuse_builds:
+                raise ApiError(403, "Forbidden", "exceeded quota: count/coprbuilds")
             if plural == "events":
                 return dict(body)
             given = {**body, "metadata": {**body["metadata"], "namespace": namespace}}
@@ -151,7 +164,7 @@ class ApiServer:
         if method == "DELETE":
             if body["preconditions"]["uid"] != obj["metadata"]["uid"]:
                 raise ApiError(409, "Conflict", "the uid in the precondition is another")
-            hold = FOREGROUND if body["propagationPolicy"] == "Foreground" else None
+            hold = FOREGROUND if body.get("propagationPolicy") == "Foreground" else None
             return dict(self.delete(by, plural, obj, hold=hold))
         assert method == "PATCH", method
         return dict(self._patch(by, plural, obj, body, sub))
@@ -189,20 +202,28 @@ class ApiServer:
 
 
 def selected(plural: str, params: Mapping[str, str]) -> Callable[[Obj], bool]:
-    """What a LIST or watch with these selectors shows. Fields: status.state with `!=` only."""
-    clauses = [clause for clause in params.get("fieldSelector", "").split(",") if clause]
+    """What a LIST or watch with these selectors shows. Fields are those that the kind has as selectable ones."""
+    clauses = [_CLAUSE.fullmatch(clause) for clause in params.get("fieldSelector", "").split(",") if clause]
     labels = [clause.partition("=")[::2] for clause in params.get("labelSelector", "").split(",") if clause]
-    excluded = {clause.partition("!=")[2] for clause in clauses}
-    assert all(clause.startswith("status.state!=") for clause in clauses), clauses
-    assert not clauses or plural == "coprbuilds"
+    fields = [(c["field"].split("."), c["op"] == "=", c["value"]) for c in clauses if c and c["field"] in SELECTABLE]
+    assert len(fields) == len(clauses), f"{params} asks for a field that can't be selected"
+    assert not fields or plural == "coprbuilds"
 
     def wanted(obj: Obj) -> bool:
         held = obj["metadata"].get("labels") or {}
         if any(key not in held or (value and held[key] != value) for key, value in labels):
             return False
-        return not clauses or (obj.get("status") or {}).get("state", "") not in excluded
+        return all((_field(obj, path) == value) is equal for path, equal, value in fields)
 
     return wanted
+
+
+def _field(obj: Obj, path: list[str]) -> str:
+    """Empty where there is none, as the API server has it."""
+    found: Any = obj
+    for name in path:
+        found = (found or {}).get(name)
+    return found or ""
 
 
 def _merged(old: Obj, patch: Obj) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from copr_operator.core import names
 REPO = re.compile(r"/repos/(?P<owner>[^/]+)/(?P<dirname>[^/]+)/(?P<chroot>[^/]+)")
 BUILD = re.compile(r"/builds/(?P<id>\d+)/remove")
 SRPM = re.compile(r"/builds/(?P<id>\d+)/srpm")
+COPY = re.compile(r"/builds/(?P<id>\d+)/copy")
+PRIVATE_OWNER = "bob"
+"""Whose projects are private ones of another namespace."""
 PROJECT = re.compile(r"/projects/(?P<owner>[^/]+)/(?P<project>[^/]+)")
 
 
@@ -35,6 +38,10 @@ class ModelBackend:
         """Ids of builds whose SRPM is in the store."""
         self.removed: set[int] = set()
         """Ids of builds that no repository lists any more, and none ever will."""
+        self.breaks = False
+        """A copy ends with an error when the SRPM and the first chroot's packages are there."""
+        self.copied: dict[int, frozenset[str]] = {}
+        """By id of a fork: what it was last told to have, from which chroots; none of them: there is nothing."""
         self.highest = 0
         """Of the ids that anything was stored for."""
         self._asked: set[str] = set()
@@ -72,6 +79,8 @@ class ModelBackend:
             return {"ready": True}
         if match := SRPM.fullmatch(path):
             return self._take_srpm(int(match["id"]), body["ofBuild"])
+        if match := COPY.fullmatch(path):
+            return self._copy(int(match["id"]), body)
         if self.slow and path not in self._asked:
             self._asked.add(path)
             return {"ready": False, "message": "the files are still there"}
@@ -94,6 +103,29 @@ class ModelBackend:
         self.srpms.add(build_id)
         self.highest = max(self.highest, build_id)
         return {"ready": True}
+
+    def _copy(self, build_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What a former request has taken over stays the fork's own, whatever has become of the other build."""
+        if build_id in self.removed:
+            raise BackendError("the build has been removed")
+        sources = {build_id} if body["fromOwner"] == PRIVATE_OWNER else {build_id, body["fromId"]}
+        found = [c for c in body["chroots"] if any((source, c) in self.listed for source in sources)]
+        if not self.srpms & sources:
+            self.copied[build_id] = frozenset()
+            return {}
+        self.srpms.add(build_id)
+        self.highest = max(self.highest, build_id)
+        for chroot in found[:1] if self.breaks else found:
+            self.listed.add((build_id, chroot))
+            self.ever_listed.add((build_id, chroot))
+        if self.breaks:
+            raise BackendError("the backend answered 500: it broke")
+        self.copied[build_id] = frozenset(found)
+        return {
+            "package": {"name": "hello", "version": "2.8-1"},
+            "srpm": {"name": "hello-2.8-1.src.rpm", "sha256": "a" * 64},
+            "chroots": [{"name": chroot, "packages": 3} for chroot in found],
+        }
 
 
 class ModelBackendClient(BackendClient):

@@ -4,6 +4,7 @@ from copr_operator.api.common import TERMINAL
 from tests.model.apiserver import Obj
 from tests.model.invariants import is_needless, status_of, steps_of, verdict
 from tests.model.loop import CLOCK
+from tests.model.package_calm import check_packages, check_that_deleted_packages_take_their_builds
 from tests.model.world import ARM, X86, World
 
 WAITS_FOR_SOMEBODY = {"ProjectNotFound", "ProjectNotReady", "ChrootNotFound", "ChrootDisabled", "RepositoryNotReady"}
@@ -13,7 +14,8 @@ WAITS_FOR_A_BUILD = {"WaitingForBatch", "WaitingForOriginal", "OriginalNotFound"
 
 def check_that_all_ends_well(world: World) -> None:
     """Under a fair schedule every build ends, or waits for what is missing and says so; then nothing is written."""
-    world.backend.away = world.backend.slow = world.api.refuse_jobs = world.api.refuse_pods = False
+    world.backend.away = world.backend.slow = world.backend.breaks = False
+    world.api.refuse_jobs = world.api.refuse_pods = world.api.refuse_builds = False
     del world.lives[1:]
     if not world.lives:
         world.start()
@@ -22,6 +24,7 @@ def check_that_all_ends_well(world: World) -> None:
     world.settle()
     for build in world.builds:
         check_ended_or_waiting(world, build)
+    check_packages(world)
     world.cluster.expire_jobs()
     life.resync()
     world.settle()
@@ -32,6 +35,7 @@ def check_that_all_ends_well(world: World) -> None:
     world.settle()
     for build in world.builds:
         check_ended_or_waiting(world, build, only_batches=True)
+    check_packages(world)
     assert not world.cluster.live(), "Jobs that nobody needs still run"
     check_that_late_changes_are_acknowledged(world)
     check_budgets(world)
@@ -121,6 +125,7 @@ def check_that_nothing_is_written(world: World) -> None:
 def check_that_deleted_builds_go(world: World) -> None:
     retained = {status_of(b).id for b in world.builds if b["spec"].get("results") == "Retain"}
     kept = {entry for entry in world.backend.listed if entry[0] in retained}
+    check_that_deleted_packages_take_their_builds(world)
     for build in list(world.builds):
         world.delete_build(build)
     world.settle()

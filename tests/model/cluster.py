@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from copr_operator.core import names
 from copr_operator.core.observed import format_time
+from copr_operator.core.views import controller_of
 from copr_operator.core.wire import ArtifactRef, Package, StepFailure, StepSummary, WrapperExit, fit_summary
 from tests.model.apiserver import FOREGROUND, ApiServer, Obj
 from tests.model.backend import ModelBackend
@@ -108,6 +109,10 @@ class Cluster:
         return list(self._housekeeping())
 
     def _housekeeping(self) -> Iterator[Callable[[], None]]:
+        for build in self._api.all("coprbuilds"):
+            owner = controller_of(build, "CoprPackage")[1]
+            if owner and not _leaving(build) and self._api.by_uid("coprpackages", owner) is None:
+                yield lambda build=build: self._drop("garbage collector", "coprbuilds", build)  # type: ignore[misc]
         for work in self.works.values():
             job, pod = self.job(work), self.pod(work)
             if job is None:

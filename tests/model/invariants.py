@@ -31,7 +31,7 @@ DOING = frozenset({"Queued", "Starting", "SourceRunning", "Building", "Importing
 """Reasons that are words for what a state does."""
 BEFORE_ANY_POD = frozenset({
     "NoChroots", "ChrootNotInProject", "QueueTimeout", "JobRefused", "NameCollision", "OriginalOfOtherProject",
-    "CircularWait", "OriginalWithoutSRPM", "NothingToRerun", "SRPMNotFound",
+    "CircularWait", "OriginalWithoutSRPM", "NothingToRerun", "SRPMNotFound", "NothingToFork",
 })  # fmt: skip
 Step = SourceStatus | ChrootStatus
 
@@ -92,6 +92,7 @@ class Invariants:
         assert names.FINALIZER in build["metadata"].get("finalizers", ()), f"{name} before the finalizer was set"
         source = status.source
         assert work.step != names.SOURCE_STEP or "rerunOf" not in build["spec"], f"{name} of a rerun"
+        assert "forkedFrom" not in build["spec"], f"{name} of a fork"
         if work.step != names.SOURCE_STEP:
             assert source is not None, f"{name} before the SRPM was latched"
             assert source.state == "succeeded", f"{name} before the SRPM was latched"
@@ -217,6 +218,9 @@ class Invariants:
 
     def _check_success(self, uid: str, name: str, new: Step, change: Change) -> None:
         """It did succeed, and dnf could see its packages."""
+        if "forkedFrom" in change.after["spec"]:
+            self._check_forked(name, status_of(change.after))
+            return
         if name == names.SOURCE_STEP and "rerunOf" in change.after["spec"]:
             assert status_of(change.after).id in self._backend.srpms, "a rerun goes on without an SRPM of its own"
             return
@@ -226,9 +230,21 @@ class Invariants:
             build_id = status_of(change.after).id or 0
             assert (build_id, name) in self._backend.ever_listed, f"{name} succeeded, but was never published"
 
+    def _check_forked(self, name: str, status: BuildStatus) -> None:
+        """The backend has said that it is done, and in which chroots there is something."""
+        taken = self._backend.copied.get(status.id or 0)
+        assert taken, f"{name} of fork {status.id} succeeded, and the backend has not said that the copy is done"
+        told = {chroot.name for chroot in status.chroots if chroot.state == "succeeded"}
+        assert told == taken, f"fork {status.id} has taken over {sorted(taken)}, and shows {sorted(told)}"
+
     def _check_failed(self, uid: str, name: str, new: Step, change: Change) -> None:
         failure = status_of(change.after).failure if isinstance(new, SourceStatus) else new.failure
         assert failure is not None, f"{name} failed without a reason"
+        if failure.reason == "NothingToFork":
+            build_id = status_of(change.after).id
+            assert self._backend.copied.get(build_id or 0) == frozenset(), "the backend has not said that"
+            taken = [chroot for of_build, chroot in self._backend.listed if of_build == build_id]
+            assert not taken, f"NothingToFork, and what was taken over is in {taken}"
         if failure.reason not in BEFORE_ANY_POD:
             self._check_blame(uid, name, new.attempt, failure.failure_class, change)
         if failure.failure_class == "infra":

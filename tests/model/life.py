@@ -165,6 +165,7 @@ class Life:
         self._feeds: dict[str, Callable[[str | None, Obj], None]] = {
             "coprchroots": self._feeder.chroot,
             "coprprojects": self._feeder.project,
+            "coprpackages": self._feeder.package,
             "coprbuilds": self._feeder.build,
             "jobs": self._feeder.job,
             "pods": self._feeder.pod,
@@ -172,6 +173,7 @@ class Life:
         self.streams = {
             "coprchroots": Stream(api, "coprchroots"),
             "coprprojects": Stream(api, "coprprojects"),
+            "coprpackages": Stream(api, "coprpackages"),
             "coprbuilds": Stream(api, "coprbuilds", fieldSelector=ACTIVE_SELECTOR),
             "jobs": Stream(api, "jobs", labelSelector=OURS_SELECTOR),
             "pods": Stream(api, "pods", labelSelector=OURS_SELECTOR),

@@ -5,15 +5,20 @@ from typing import Any, TypeVar
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from copr_operator.api.common import TERMINAL
 from copr_operator.core import names
+from copr_operator.core.package import wanted_build
+from copr_operator.core.views import build_view, package_view
+from tests.model.apiserver import Obj
+from tests.model.backend import PRIVATE_OWNER
 from tests.model.calm import check_that_all_ends_well
 from tests.model.cluster import ENDS, STAGES, End, Stage
 from tests.model.life import FAULTS, Fault, Life
 from tests.model.loop import CLOCK
-from tests.model.world import ARM, X86, World, refused
+from tests.model.world import ARM, SOURCE, X86, World, refused
 
 T = TypeVar("T")
-KINDS = ("coprbuilds", "jobs", "pods", "coprprojects")
+KINDS = ("coprbuilds", "jobs", "pods", "coprprojects", "coprpackages")
 MOSTLY_WELL: tuple[End, ...] = (*ENDS, *ENDS[:1] * len(ENDS))
 """Every end, and success as often as all of them."""
 INDEX = st.integers(0, 7)
@@ -32,8 +37,27 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"withBuild": "two"},
     {"rerunOf": "one", "source": None},
     {"excludeChroots": ["*"]},
+    {"packageName": "hello"},
+    {"packageName": "other"},
     {"chroots": ["fedora-99-x86_64"]},
 )
+OTHER_SOURCE = {"type": "link", "link": {"url": "http://x.example/hello-2.src.rpm"}}
+PACKAGES = ("hello", "hello", "hello", "hello-again", "other")
+"""CoprPackages: the package that all SRPMs are of, a rival's definition of it, and one that no SRPM is of."""
+DEFINITIONS: tuple[dict[str, Any], ...] = (
+    {"source": SOURCE, "buildOnChange": True},
+    {"source": OTHER_SOURCE, "buildOnChange": True},
+    {"source": SOURCE, "buildOnChange": True, "maxBuilds": 1},
+    {"source": OTHER_SOURCE},
+    {"buildOnChange": True},
+    {"buildOnChange": False},
+    {"maxBuilds": 1},
+    {"maxBuilds": 2},
+    {"maxBuilds": None},
+)
+FORKS: tuple[dict[str, Any], ...] = (
+    {}, {}, {"packageName": "hello"}, {"chroots": [X86]}, {"projectDirname": "demo:fork"}, {"owner": PRIVATE_OWNER},
+)  # fmt: skip
 
 
 class Machine(RuleBasedStateMachine):
@@ -49,11 +73,15 @@ class Machine(RuleBasedStateMachine):
         alone=st.sampled_from((True, True, True, False)),
         ready=st.sampled_from((True, True, True, False)),
         spec=st.sampled_from(({}, {}, {}, *SPECS[:5])),
+        package=st.sampled_from((None, None, None, None, None, None, *DEFINITIONS[:3])),
         rounds=st.sampled_from(range(32)),
         end=st.sampled_from(MOSTLY_WELL),
     )
-    def begin(self, alone: bool, ready: bool, spec: dict[str, Any], rounds: int, end: End) -> None:
-        """A controller, mostly with everything a build needs, and a build that is somewhere on its way."""
+    def begin(
+        self, alone: bool, ready: bool, spec: dict[str, Any], package: dict[str, Any] | None, rounds: int, end: End
+    ) -> None:
+        """A controller, mostly with everything a build needs, a build that is somewhere on its way, and another of a
+        package, perhaps."""
         self.alone = alone
         world = self.world
         world.define_chroot(X86)
@@ -61,6 +89,8 @@ class Machine(RuleBasedStateMachine):
             world.define_chroot(ARM)
             world.define_project()
         world.create_build("one", **spec)
+        if package is not None:
+            world.define_package("hello", **package)
         world.start()
         self._go_on(rounds, end)
 
@@ -81,9 +111,48 @@ class Machine(RuleBasedStateMachine):
     def delete_build(self, index: int) -> None:
         self.world.delete_build(self._one_of(self.world.builds, index))
 
-    @rule(there=st.booleans())
-    def project(self, there: bool) -> None:
-        (self.world.define_project if there else self.world.remove_project)()
+    @rule(there=st.booleans(), persistent=st.sampled_from((False, False, False, True)))
+    def project(self, there: bool, persistent: bool) -> None:
+        if there:
+            self.world.define_project(persistent=persistent)
+        else:
+            self.world.remove_project()
+
+    @rule(name=st.sampled_from(PACKAGES), definition=st.sampled_from(DEFINITIONS))
+    def define_package(self, name: str, definition: dict[str, Any]) -> None:
+        known = {"name": "hello"} if name == "hello-again" else {}
+        self.world.define_package(name, **known, **definition)
+
+    @precondition(lambda self: self.world.packages)
+    @rule(index=INDEX)
+    def remove_package(self, index: int) -> None:
+        self.world.remove_package(self._one_of(self.world.packages, index)["metadata"]["name"])
+
+    @precondition(lambda self: self.world.packages)
+    @rule(index=INDEX, name=st.sampled_from(NAMES), spec=st.sampled_from(SPECS[:5]))
+    def build_a_package(self, index: int, name: str, spec: dict[str, Any]) -> None:
+        """As the API and webhooks do."""
+        package = self._one_of(self.world.packages, index)["metadata"]["name"]
+        if self.world.api.find("coprbuilds", "ns", name) is None:
+            self.world.create_build(name, of_package=package, **spec)
+
+    @precondition(lambda self: self.world.packages)
+    @rule(index=INDEX)
+    def somebody_takes_a_builds_name(self, index: int) -> None:
+        package = package_view(self._one_of(self.world.packages, index))
+        if (name := wanted_build(package)) is not None:
+            refused(self.world.create_build, name)
+
+    @precondition(lambda self: self._finished())
+    @rule(index=INDEX, name=st.sampled_from(NAMES), spec=st.sampled_from(FORKS))
+    def fork(self, index: int, name: str, spec: dict[str, Any]) -> None:
+        origin = build_view(self._one_of(self._finished(), index))
+        if self.world.api.find("coprbuilds", "ns", name) is None:
+            self.world.fork(name, origin.status.id or 0, dirname=origin.dirname, **spec)
+
+    def _finished(self) -> list[Obj]:
+        """What may be forked; some of it has nothing to be taken over."""
+        return [build for build in self.world.builds if build_view(build).status.state in TERMINAL]
 
     @rule(name=st.sampled_from((X86, ARM)), enabled=st.booleans())
     def chroot(self, name: str, enabled: bool) -> None:
@@ -200,15 +269,17 @@ class Machine(RuleBasedStateMachine):
     def somebody_takes_a_name(self, index: int, step: str, attempt: int) -> None:
         refused(self.world.cluster.take_name, self._one_of(self.world.builds, index), step, attempt)
 
-    @rule(away=st.booleans(), slow=st.booleans())
-    def backend(self, away: bool, slow: bool) -> None:
+    @rule(away=st.booleans(), slow=st.booleans(), breaks=st.booleans())
+    def backend(self, away: bool, slow: bool, breaks: bool) -> None:
+        backend = self.world.backend
         self.world.toggled += 1
-        self.world.backend.away, self.world.backend.slow = away, slow
+        backend.away, backend.slow, backend.breaks = away, slow, breaks
 
-    @rule(jobs=st.booleans(), pods=st.booleans())
-    def quota(self, jobs: bool, pods: bool) -> None:
+    @rule(jobs=st.booleans(), pods=st.booleans(), builds=st.booleans())
+    def quota(self, jobs: bool, pods: bool, builds: bool) -> None:
+        api = self.world.api
         self.world.toggled += 1
-        self.world.api.refuse_jobs, self.world.api.refuse_pods = jobs, pods
+        api.refuse_jobs, api.refuse_pods, api.refuse_builds = jobs, pods, builds
 
     @rule(seconds=st.sampled_from((1, 1, 2, 5, 10, 11, 20, 30, 61, 301, 601, 901, 1501)))
     def time_goes_on(self, seconds: int) -> None:
@@ -231,7 +302,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.world.api.objects:
+            if self.world.api.objects and self.world.api.judged:
                 check_that_all_ends_well(self.world)
         finally:
             self.world.close()

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from copr_operator.controller import ended, sync
+from copr_operator.controller import ended, packages, sync
 from copr_operator.controller.executor import Executor
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.results import Results
 from copr_operator.controller.table import Table
-from copr_operator.core import decision, ends, gates, outcome, plan, steps
-from tests.model import scenes
+from copr_operator.core import decision, ends, forks, gates, outcome, package, plan, steps
+from tests.model import fork_scenes, package_scenes, scenes
 from tests.support.mutation import Edit, changed
 
 
@@ -36,6 +36,12 @@ def living(mutant: Mutant) -> Iterator[None]:
         yield
 
 
+COPIED = (
+    "__import__('copr_operator').core.wire.CopiedBuild.model_validate({"
+    "'package': {'name': 'hello', 'version': '1'}, 'srpm': {'name': 'hello-1.src.rpm', 'sha256': 'a' * 64},"
+    "'chroots': [{'name': chroot.name, 'packages': 1} for chroot in status.chroots]})"
+)
+"""What the backend says when a copy is done; nobody has asked it."""
 MUTANTS = (
     # what is known
     Mutant(
@@ -93,7 +99,7 @@ MUTANTS = (
     ),
     Mutant(
         "a status is written without a change",
-        Edit(Reconciler._pause, "or status == build.status or dump(status) == dump(build.status)", ""),
+        Edit(Reconciler._pause, "or status == build.status or not self._executor.is_news(build, status)", ""),
         "an empty write of the status",
     ),
     Mutant(
@@ -242,5 +248,106 @@ MUTANTS = (
         Edit(ends.plan_deletion, 'build.spec.results == "Delete" and', ""),
         "packages that were to be retained are gone",
         scenes.a_build_whose_results_stay_succeeds,
+    ),
+    # packages
+    Mutant(
+        "a package does not find the build that it made before a crash",
+        Edit(package.wanted_build, "status.sources_built + 1", "package.generation"),
+        "one change of the source became the builds",
+        package_scenes.a_controller_dies_when_it_has_made_a_build,
+    ),
+    Mutant(
+        "a source is latched before its build is made",
+        Edit(package._follow, "if made is None:\n"
+             "        return PackagePlan(actions=(CreateBuild(_manifest(package, name)),))\n"
+             "    if made", "if made is not None and made"),
+        "is latched, and was never made",
+        package_scenes.a_source_comes_back,
+    ),
+    Mutant(
+        "a build is made by what was known of its package",
+        Edit(packages.Packages.reconcile, "newest.resource_version != package.resource_version", "False"),
+        "its source is latched already",
+        package_scenes.a_build_is_deleted_before_it_is_heard_that_its_source_is_latched,
+    ),
+    Mutant(
+        "anybody's build is the package's",
+        Edit(package._follow, "made.package_uid != package.uid", "False"),
+        "is latched, and was never made",
+        package_scenes.somebody_has_the_name_of_a_packages_build,
+    ),
+    Mutant(
+        "the newest builds are deleted",
+        Edit(package._surplus, "key=_age", "key=_age, reverse=True"),
+        "is deleted, and is one of the newest 2",
+        package_scenes.more_builds_than_are_kept,
+    ),
+    Mutant(
+        "a build that runs is one too many",
+        Edit(package._too_many, "build.status.state in TERMINAL and", ""),
+        "is deleted, and is running",
+        package_scenes.a_newer_build_ends_first,
+    ),
+    Mutant(
+        "failures take a success away",
+        Edit(package._too_many, "and build.uid != good", ""),
+        "is deleted, and is the newest that succeeded",
+        package_scenes.failures_follow_a_success,
+    ),
+    Mutant(
+        "an end during the count is not counted",
+        Edit(packages.Packages.ended, "self._ends[key] += 1", "pass"),
+        "keeps 1 builds in demo, and .* are still there",
+        package_scenes.a_build_ends_while_others_are_counted,
+    ),
+    Mutant(
+        "a build that is about to end is not announced",
+        Edit(Reconciler._write, "await self._packages.announce(replace(build, status=ending))", "pass"),
+        "two is newer than hello's last: one",
+        package_scenes.a_build_fails_at_once_and_the_controller_dies,
+    ),
+    Mutant(
+        "a lost last build is not looked for",
+        Edit(packages._is_lost, "last.name not in {build.name for build in known}", "False"),
+        "hello knows nothing of one",
+        package_scenes.the_last_build_is_deleted_before_its_end,
+    ),
+    # forks
+    Mutant(
+        "a fork makes a Job",
+        Edit(plan._Planner._source, "if self.build.spec.forked_from is not None:", "if False:"),
+        "Job .* of a fork",
+        fork_scenes.a_build_is_forked,
+    ),
+    Mutant(
+        "a fork ends without the copy",
+        Edit(plan._Planner._forked, "copied = self.observed.copied", f"copied = {COPIED}"),
+        "the backend has not said that the copy is done",
+        fork_scenes.a_build_is_forked,
+    ),
+    Mutant(
+        "a backend that is away has nothing to fork",
+        Edit(Results.copy, "self.failed(build.uid, error)", "from copr_operator.core.wire import CopiedBuild; "
+             "self.copied[build.uid] = CopiedBuild()"),
+        "NothingToFork|the backend has not said that",
+        fork_scenes.a_fork_is_asked_for_while_the_backend_is_away,
+    ),
+    Mutant(
+        "every chroot of a fork has something",
+        Edit(forks.taken_over, "if chroot.name in found", "if found.setdefault(chroot.name, 0) is not None"),
+        "has taken over .*, and shows",
+        fork_scenes.a_chroot_has_nothing_to_fork,
+    ),
+    Mutant(
+        "nobody makes the directory of a fork",
+        Edit(plan._Planner._forked, "self._open(gate)", "self._wait(gate)"),
+        "it never comes so far",
+        fork_scenes.a_build_is_forked_into_another_directory,
+    ),
+    Mutant(
+        "a copy outlives its project",
+        Edit(Results.remove_project, "self.copied.clear()", "pass"),
+        "it never comes so far",
+        fork_scenes.a_forks_project_is_removed_and_made_again,
     ),
 )  # fmt: skip

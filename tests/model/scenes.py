@@ -3,6 +3,7 @@
 The machine can find most of them too, but needs hundreds of examples for what a few lines say.
 """
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 
@@ -11,6 +12,7 @@ from tests.model.apiserver import Obj
 from tests.model.calm import check_that_all_ends_well
 from tests.model.cluster import End, Work
 from tests.model.invariants import Step, shown, status_of, steps_of
+from tests.model.life import Call
 from tests.model.loop import CLOCK
 from tests.model.world import ARM, X86, World
 
@@ -72,6 +74,24 @@ class Story:
         for kind in kinds:
             self.life.deliver(kind, self.life.streams[kind].take())
         self.life.run()
+
+    def comes_to(self, request: str) -> Call:
+        """Everybody does what there is to do until the controller asks for this; a regular expression."""
+        for _ in range(ROUNDS):
+            self.life.deliver_all()
+            while self.life.calls:
+                if re.search(request, self.life.calls[0].text):
+                    return self.life.calls[0]
+                self.life.answer(self.life.calls[0])
+            self.world.fair_round()
+            CLOCK.seconds += 2
+        raise AssertionError(f"it never asks for {request}")
+
+    def dies_after(self, request: str) -> None:
+        """It is carried out, and the controller does not live to hear so. There is a new one."""
+        self.life.answer(self.comes_to(request), "held")
+        self.world.crash(self.life)
+        self.life = self.world.start()
 
     def ends_well(self) -> None:
         check_that_all_ends_well(self.world)

@@ -11,32 +11,37 @@ from typing import Any, Literal
 import pytest
 
 from copr_operator.api.common import TERMINAL
+from copr_operator.core.views import package_view
 from tests.model.cluster import End
 from tests.model.invariants import shown, status_of
 from tests.model.life import Life
 from tests.model.loop import CLOCK
-from tests.model.scenes import Story
-from tests.model.world import X86
+from tests.model.package_calm import check_packages
+from tests.model.scenes import Story, a_build_succeeds
+from tests.model.world import SOURCE, X86
 
 Blow = Literal["killed", "answer lost", "refused"]
 BLOWS: tuple[Blow, ...] = Blow.__args__  # type: ignore[attr-defined]
-ROUNDS, AFTERWARDS = 100, 6
-"""Until a build has its end at the latest; and from then on, for what is still to be stopped or acknowledged."""
+ROUNDS, AFTERWARDS = 100, 10
+"""Until all builds have ended at the latest; and from then on, for what is still to be stopped, told or deleted."""
 WRITES = ("POST", "PATCH", "DELETE", "backend PUT", "backend POST", "backend DELETE")
 
 
 class Blown:
     """A story in which the write number `at` goes wrong, and all others go well."""
 
-    def __init__(self, at: int | None, blow: Blow) -> None:
+    def __init__(self, at: int | None, blow: Blow, begin: Callable[[Story], None] | None = None) -> None:
+        """`begin`: what comes before, without any blow."""
         self.story = Story()
+        if begin is not None:
+            begin(self.story)
         self.writes = 0
         self._at = at
         self._blow = blow
 
     def plays(self, end: End, event: Callable[[Story], None] | None) -> tuple[Any, ...]:
-        """To the end of the build, with something that happens when its RPMs are built; what there is then: its Jobs,
-        and all that its status shows but the id, since ids may have gaps."""
+        """To the end of all builds, with something that happens when the RPMs of `one` are built; what there is then:
+        Jobs, all that statuses show but the id, since ids may have gaps, and what the packages say."""
         rounds = iter(range(ROUNDS))
         while not self._over() and next(rounds, None) is not None:
             if event is not None and self.story.world.builds and self.story.state(X86) == "running":
@@ -46,9 +51,12 @@ class Blown:
         for _ in range(AFTERWARDS):
             self._round(end)
         world = self.story.world
-        jobs = sorted(work.job_name for work in world.cluster.works.values())
+        jobs = sorted((work.build_name, work.step, work.attempt) for work in world.cluster.works.values())
         assert not world.cluster.live(), "Jobs that nobody needs still run"
-        return [shown(status_of(build))[1:] for build in world.builds], jobs
+        check_packages(world)
+        packages = [package_view(package).status for package in world.packages]
+        told = [(status.sources_built, status.conditions[0].reason) for status in packages]
+        return [shown(status_of(build))[1:] for build in world.builds], jobs, told
 
     def _over(self) -> bool:
         return all(status_of(build).state in TERMINAL for build in self.story.world.builds)
@@ -90,26 +98,43 @@ def deletes(story: Story) -> None:
     story.world.delete_build(story.build)
 
 
+def has_a_package(story: Story) -> None:
+    """That makes a build of its own, and keeps only that when it has ended."""
+    story.world.define_package("hello", source=SOURCE, buildOnChange=True, maxBuilds=1)
+
+
+def is_forked(story: Story) -> None:
+    a_build_succeeds(story)
+    story.world.fork("two", status_of(story.build).id or 0, projectDirname="demo:fork", packageName="hello")
+    story.world.define_package("hello")
+
+
 @pytest.mark.parametrize("blow", BLOWS)
 @pytest.mark.parametrize(
-    ("end", "event", "states"),
+    ("begin", "end", "event", "states"),
     [
-        ("success", None, ["succeeded"]),
-        ("user", None, ["failed"]),
-        ("evicted", None, ["failed"]),
-        ("success", cancels, ["canceled"]),
-        ("success", deletes, []),
+        (None, "success", None, ["succeeded"]),
+        (None, "user", None, ["failed"]),
+        (None, "evicted", None, ["failed"]),
+        (None, "success", cancels, ["canceled"]),
+        (None, "success", deletes, []),
+        (has_a_package, "success", None, ["succeeded"]),
+        (is_forked, "success", None, ["succeeded", "succeeded"]),
     ],
-    ids=["succeeds", "fails", "is evicted", "is canceled", "is deleted"],
+    ids=["succeeds", "fails", "is evicted", "is canceled", "is deleted", "has a package", "is forked"],
 )
 def test_a_build_ends_the_same_whichever_write_goes_wrong(
-    end: End, event: Callable[[Story], None] | None, states: list[str], blow: Blow
+    begin: Callable[[Story], None] | None,
+    end: End,
+    event: Callable[[Story], None] | None,
+    states: list[str],
+    blow: Blow,
 ) -> None:
-    undisturbed = Blown(None, blow)
+    undisturbed = Blown(None, blow, begin)
     with closing(undisturbed.story.world):
         expected = undisturbed.plays(end, event)
     assert [shows[0] for shows in expected[0]] == states
     for at in range(1, undisturbed.writes + 1):
-        blown = Blown(at, blow)
+        blown = Blown(at, blow, begin)
         with closing(blown.story.world):
             assert blown.plays(end, event) == expected, f"write {at} of {undisturbed.writes}"

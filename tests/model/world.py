@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from copr_operator.core import names
 from copr_operator.kube.client import ApiError
 from tests.model.apiserver import ApiServer, Obj
 from tests.model.backend import ModelBackend
@@ -11,9 +12,11 @@ from tests.model.cluster import Cluster, End
 from tests.model.invariants import Invariants
 from tests.model.life import RESYNC, Life
 from tests.model.loop import CLOCK
+from tests.model.package_invariants import PackageInvariants
 from tests.support.builders import CONFIG
 
 X86, ARM = "debian-12-x86_64", "debian-13-aarch64"
+SOURCE: dict[str, Any] = {"type": "link", "link": {"url": "http://x.example/hello.src.rpm"}}
 SETTLED = 300
 """Fair rounds within which every build must have come to its end or to a wait for something that is missing."""
 TIMERS, LAST_RESYNC = 6, 8
@@ -30,7 +33,8 @@ class World:
         self.backend = ModelBackend()
         self.cluster = Cluster(self.api, self.backend)
         self.invariants = Invariants(self.api, self.backend, self.cluster)
-        self.api.watchers.append(self.invariants.check)
+        self.package_invariants = PackageInvariants(self.api, self.invariants)
+        self.api.watchers += [self.invariants.check, self.package_invariants.check]
         self.lives: list[Life] = []
         self._names = 0
         self.heard = ""
@@ -64,9 +68,10 @@ class World:
         spec = {"name": name, "image": "chroot:1", "arch": name.rpartition("-")[2], "enabled": enabled}
         self._apply("coprchroots", CONFIG.namespace, name.replace("_", "-"), spec)
 
-    def define_project(self) -> None:
+    def define_project(self, *, persistent: bool = False) -> None:
         self.toggled += 1
-        spec = {"owner": "alice", "name": "demo", "chroots": [{"name": X86}, {"name": ARM}]}
+        spec = {"owner": "alice", "name": "demo", "chroots": [{"name": X86}, {"name": ARM}],
+                "api": {"persistent": persistent}}  # fmt: skip
         self._apply("coprprojects", "ns", "demo", spec)
 
     def remove_project(self) -> None:
@@ -74,11 +79,29 @@ class World:
         if (project := self.api.find("coprprojects", "ns", "demo")) is not None:
             self.api.delete("user", "coprprojects", project)
 
-    def create_build(self, name: str, **spec: Any) -> None:
-        source = {"type": "link", "link": {"url": "http://x.example/hello.src.rpm"}}
-        full = {"owner": "alice", "project": "demo", "source": source, "timeout": 1200, **spec}
-        meta = {"name": name, "namespace": "ns"}
+    def define_package(self, name: str, /, **spec: Any) -> None:
+        """`name` is the object's, and the package's as far as nothing else is said. All SRPMs are called hello."""
+        self.toggled += 1
+        self._apply("coprpackages", "ns", name, {"owner": "alice", "project": "demo", "name": name, **spec})
+
+    def remove_package(self, name: str) -> None:
+        self.toggled += 1
+        if (package := self.api.find("coprpackages", "ns", name)) is not None:
+            self.api.delete("user", "coprpackages", package)
+
+    def create_build(self, name: str, *, of_package: str = "", **spec: Any) -> None:
+        """`of_package`: the CoprPackage that it is made from, by its name."""
+        full = {"owner": "alice", "project": "demo", "source": SOURCE, "timeout": 1200, **spec}
+        meta: dict[str, Any] = {"name": name, "namespace": "ns"}
+        if (package := self.api.find("coprpackages", "ns", of_package)) is not None:
+            meta["ownerReferences"] = [names.owned_by_package(of_package, package["metadata"]["uid"])]
+            full["packageName"] = package["spec"]["name"]
         self.api.create("user", "coprbuilds", {"metadata": meta, "spec": full})
+
+    def fork(self, name: str, build_id: int, *, owner: str = "alice", dirname: str = "demo", **spec: Any) -> None:
+        """A build that takes over the results of another."""
+        origin = {"owner": owner, "projectDirname": dirname, "id": build_id}
+        self.create_build(name, forkedFrom=origin, **spec)
 
     def change_build(self, build: Obj, **spec: Any) -> None:
         self.toggled += 1
@@ -91,6 +114,15 @@ class World:
     @property
     def builds(self) -> list[Obj]:
         return self.api.all("coprbuilds")
+
+    @property
+    def packages(self) -> list[Obj]:
+        return self.api.all("coprpackages")
+
+    def package(self, name: str) -> Obj:
+        found = self.api.find("coprpackages", "ns", name)
+        assert found is not None
+        return found
 
     def build(self, name: str) -> Obj:
         found = self.api.find("coprbuilds", "ns", name)
@@ -105,6 +137,12 @@ class World:
         if project is None or "deletionTimestamp" in project["metadata"]:
             return False
         return all(chroot is not None and chroot["spec"]["enabled"] for chroot in chroots)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether no build of the project may be deleted for another: it is persistent, or not there."""
+        project = self.api.find("coprprojects", "ns", "demo")
+        return project is None or "deletionTimestamp" in project["metadata"] or project["spec"]["api"]["persistent"]
 
     def _apply(self, plural: str, namespace: str, name: str, spec: Any) -> None:
         found = self.api.find(plural, namespace, name)

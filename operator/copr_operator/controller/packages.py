@@ -1,17 +1,30 @@
 """One reconciliation of a CoprPackage: what is known of its builds, a plan, and what that asks for."""
 
 import asyncio
+import logging
+from collections import Counter
 from dataclasses import dataclass
 
 from copr_operator.api.common import TERMINAL
-from copr_operator.controller.executor import Executor
+from copr_operator.controller.executor import Executor, StaleError
 from copr_operator.controller.store import Key, Store
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, PackageView
-from copr_operator.core.package import ObservedPackage, PackagePlan, is_limited, plan_package, wanted_build
-from copr_operator.core.views import build_view, try_view
+from copr_operator.core.package import (
+    CreateBuild,
+    ObservedPackage,
+    PackagePlan,
+    announced,
+    is_limited,
+    is_of,
+    plan_package,
+    wanted_build,
+)
+from copr_operator.core.views import build_view, package_view, try_view
 from copr_operator.kube import paths
-from copr_operator.kube.client import KubeClient
+from copr_operator.kube.client import ApiError, KubeClient
+
+log = logging.getLogger(__name__)
 
 ROUNDS = 6
 """Plans that may follow one another in one reconciliation."""
@@ -23,6 +36,8 @@ class _Count:
 
     uid: str
     generation: int
+    ends: int
+    """How many ends of its builds were known: one may come while the builds are being listed."""
     active: frozenset[str]
     """uids of builds that had not ended."""
 
@@ -38,13 +53,51 @@ class Packages:
         self._ended: dict[Key, BuildView] = {}
         """By package: its build that has ended, until the status tells of it."""
         self._counted: dict[Key, _Count] = {}
+        self._ends: Counter[Key] = Counter()
 
     def ended(self, build: BuildView) -> None:
-        """A build has just ended: its packages must hear of it."""
+        """A build has ended: its packages must hear of it."""
         for package in self._store.packages_of(build):
-            self._ended[_key(package)] = build
-            self._counted.pop(_key(package), None)
+            key = _key(package)
+            if (other := self._ended.get(key)) is None or (other.status.id or 0) <= (build.status.id or 0):
+                self._ended[key] = build
+            self._ends[key] += 1
         self._store.wake_packages(build)
+
+    async def announce(self, build: BuildView) -> None:
+        """A build is about to end: from now on its packages name it, so that its end can't be overlooked. Raises
+        ApiError when that has to be tried again; the end does not wait for what time alone does not mend."""
+        for package in self._store.packages_of(build):
+            try:
+                await self._announce(package, build)
+            except ApiError as error:
+                if error.transient:
+                    raise
+                log.warning("CoprPackage %s can't be told of %s: %s", package.name, build.name, error.message)
+
+    async def _announce(self, package: PackageView | None, build: BuildView) -> None:
+        for _ in range(ROUNDS):
+            status = announced(package, build, self._kube.clock.now()) if package is not None else None
+            if package is None or status is None:
+                return
+            try:
+                written = await self._executor.write_package_status(package, status)
+            except StaleError:
+                package = await self._read(package)
+            else:
+                if written is not None:
+                    self._store.assume_package(written)
+                return
+
+    async def _read(self, package: PackageView) -> PackageView | None:
+        """The package as the API server has it, which the store then has too; None when it is gone."""
+        obj = await self._kube.find(paths.copr("coprpackages", package.namespace, package.name))
+        view = None if obj is None else try_view(package_view, obj)
+        if view is None or isinstance(view, str) or view.uid != package.uid:
+            self._store.package_event("DELETED", package)
+            return None
+        self._store.assume_package(view)
+        return view
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one package forward; in how many seconds to look again. Raises StaleError and ApiError."""
@@ -55,29 +108,37 @@ class Packages:
                 self._counted.pop(key, None)
                 return None
             count = self._count(package)
-            decision = plan_package(await self._observe(package, count), self._config)
+            observed = await self._observe(package, count)
+            decision = plan_package(observed, self._config)
+            if any(isinstance(action, CreateBuild) for action in decision.actions):
+                # What is held may be old: the build was made and latched, and has been deleted since.
+                newest = await self._read(package)
+                if newest is None or newest.resource_version != package.resource_version:
+                    continue
             if decision.actions:
                 await self._executor.run_package(package, decision.actions)
                 continue
+            if decision.counted and is_limited(package, observed.project):
+                self._counted[key] = count
             if decision.status is not None and self._executor.is_news(package, decision.status):
                 written = await self._executor.write_package_status(package, decision.status)
                 if written is not None:
                     self._store.assume_package(written)
                 continue
-            return self._settled(package, decision, count)
+            return self._settled(package, decision)
         return 0.0
 
     def _count(self, package: PackageView) -> _Count:
         active = frozenset(build.uid for build in self._store.builds_of_package(package))
-        return _Count(package.uid, package.generation, active)
+        return _Count(package.uid, package.generation, self._ends[_key(package)], active)
 
-    def _settled(self, package: PackageView, decision: PackagePlan, count: _Count) -> float | None:
+    def _settled(self, package: PackageView, decision: PackagePlan) -> float | None:
         key = _key(package)
         last, told = package.status.last_build, self._ended.get(key)
-        if told is not None and last is not None and (last.id or 0) >= (told.status.id or 0):
-            del self._ended[key]
-        if decision.counted:
-            self._counted[key] = count
+        if told is not None and last is not None:
+            newer = (last.id or 0) - (told.status.id or 0)
+            if newer > 0 or (newer == 0 and last.state in TERMINAL):
+                del self._ended[key]
         if decision.requeue_at is None:
             return None
         return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
@@ -86,14 +147,15 @@ class Packages:
 
     async def _observe(self, package: PackageView, count: _Count) -> ObservedPackage:
         name = wanted_build(package)
+        known = await self._known(package)
         return ObservedPackage(
             package=package,
             now=self._kube.clock.now(),
             rivals=self._store.package_rivals(package),
             project=self._store.project_of(package),
             wanted=None if name is None else await self._find(package.namespace, name),
-            builds=await self._known(package),
-            history=await self._history(package) if self._is_due(package, count) else None,
+            builds=known,
+            history=await self._history(package) if _is_lost(package, known) or self._is_due(package, count) else None,
             refusal=self._executor.notes.of(package.uid),
         )
 
@@ -104,7 +166,8 @@ class Packages:
         last = package.status.last_build
         if last is not None and last.state not in TERMINAL and last.name not in known:
             found = await self._find(package.namespace, last.name)
-            if found is not None:
+            # A fork's package is known with its end only, of which it is announced.
+            if found is not None and (found.package is None or is_of(found, package)):
                 known[found.name] = found
         return tuple(known.values())
 
@@ -119,7 +182,7 @@ class Packages:
     def _is_due(self, package: PackageView, now: _Count) -> bool:
         """Whether there may be builds too many."""
         then = self._counted.get(_key(package))
-        same = then is not None and (then.uid, then.generation) == (now.uid, now.generation)
+        same = then is not None and (then.uid, then.generation, then.ends) == (now.uid, now.generation, now.ends)
         if same and then is not None and then.active <= now.active:
             return False
         return is_limited(package, self._store.project_of(package))
@@ -132,9 +195,18 @@ class Packages:
             selector = f"spec.owner={spec.owner},spec.project={spec.project},{field}={spec.name}"
             async for items, _ in self._kube.list_pages(path, {"fieldSelector": selector}):
                 views = (try_view(build_view, item) for item in items)
-                found |= {view.uid: view for view in views if not isinstance(view, str) and view.package == spec.name}
+                found |= {view.uid: view for view in views if not isinstance(view, str) and is_of(view, package)}
                 await asyncio.sleep(0)
         return tuple(found.values())
+
+
+def _is_lost(package: PackageView, known: tuple[BuildView, ...]) -> bool:
+    """Whether only a list can tell the last build: nobody has looked at the package yet, or what the status calls the
+    last was deleted before its end, or has turned out to be another package's."""
+    last = package.status.last_build
+    if last is None:
+        return package.status.observed_generation == 0
+    return last.state not in TERMINAL and last.name not in {build.name for build in known}
 
 
 def _key(package: PackageView) -> Key:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.batches import batch_of
@@ -83,6 +84,8 @@ class Reconciler:
             if build is None:
                 return None
             current_id.set(build.status.id)
+            if build.status.state in TERMINAL and build is not written and not build.deleting:
+                self._packages.ended(build)  # its end was written without our hearing so, or by another
             observed = await self._observe(build)
             decision = plan(observed, self._config)
             if decision.actions:
@@ -162,6 +165,10 @@ class Reconciler:
         """Writes the status; the build as it is then, None when it is gone."""
         assert decision.status is not None  # noqa: S101
         loop = asyncio.get_running_loop()
+        if decision.status.state in TERMINAL and build.status.state not in TERMINAL:
+            # Its package may be known only now; its number counts when it is written.
+            ending = decision.status.model_copy(update={"id": build.status.id})
+            await self._packages.announce(replace(build, status=ending))
         try:
             written = await self._executor.write_build_status(build, decision.status)
         finally:

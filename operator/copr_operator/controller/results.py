@@ -143,3 +143,12 @@ class Results:
     async def remove_project(self, project: ProjectView) -> None:
         await self._backend.remove_project(project.spec.owner, project.spec.name)
         self.removed.add(project.uid)
+        # The same name may be made anew while builds of it still wait: what is there for them is asked for again.
+        self.srpms.clear()
+        self.copied.clear()
+        self.directories = {place for place in self.directories if not _is_in(place, project)}
+
+
+def _is_in(place: tuple[str, str, str], project: ProjectView) -> bool:
+    """Whether this (owner, dirname, chroot) is in one of the project's directories."""
+    return (place[0], place[1].partition(":")[0]) == (project.spec.owner, project.spec.name)

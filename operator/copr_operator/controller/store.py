@@ -34,14 +34,22 @@ def _build_index(build: BuildView) -> Iterator[Hashable]:
         yield "chroot", chroot.name
     if build.package is not None:
         yield _package_key(build)
+    if build.package_uid:
+        yield "made from", build.package_uid
 
 
 def _package_key(build: BuildView) -> Hashable:
     return "package", build.namespace, build.spec.owner, build.spec.project, build.package
 
 
+def _name_of(package: PackageView) -> Hashable:
+    """By what its builds are found, too."""
+    return "package", package.namespace, package.spec.owner, package.spec.project, package.spec.name
+
+
 def _package_index(package: PackageView) -> Iterator[Hashable]:
-    yield "package", package.namespace, package.spec.owner, package.spec.project, package.spec.name
+    yield _name_of(package)
+    yield "project", package.namespace, package.spec.owner, package.spec.project
 
 
 def _project_index(project: ProjectView) -> Iterator[Hashable]:
@@ -116,17 +124,19 @@ class Store:
         return [*self.batched(build.namespace), *self.builds.indexed(("rerun", build.namespace, build.name))]
 
     def packages_of(self, build: BuildView) -> Collection[PackageView]:
-        """The CoprPackages that a build is one of."""
-        return self.packages.indexed(_package_key(build)) if build.package is not None else ()
+        """The CoprPackages that a build is one of: by its name, and the one it was made from."""
+        found = list(self.packages.indexed(_package_key(build))) if build.package is not None else []
+        made_from = self.packages.find(build.package_uid)
+        return found if made_from is None or made_from in found else [*found, made_from]
 
     def builds_of_package(self, package: PackageView) -> list[BuildView]:
         """Those that have not ended."""
-        return [build for key in _package_index(package) for build in self.builds.indexed(key)]
+        keys = (_name_of(package), ("made from", package.uid))
+        return list({build.uid: build for key in keys for build in self.builds.indexed(key)}.values())
 
     def package_rivals(self, package: PackageView) -> tuple[PackageView, ...]:
         """Other CoprPackages of the same project and name."""
-        named = (other for key in _package_index(package) for other in self.packages.indexed(key))
-        return tuple(other for other in named if other.uid != package.uid)
+        return tuple(other for other in self.packages.indexed(_name_of(package)) if other.uid != package.uid)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -168,6 +178,12 @@ class Store:
         for rival in self.rivals(view):
             self._wake(Key("project", rival.namespace, rival.name))
         self._wake_builds(self.builds_of(view))
+        self._wake_packages_of(view)
+
+    def _wake_packages_of(self, project: ProjectView) -> None:
+        """It says whether there may be builds too many."""
+        for package in self.packages.indexed(("project", project.namespace, project.spec.owner, project.spec.name)):
+            self._wake(Key("package", package.namespace, package.name))
 
     def chroot_event(self, kind: str | None, view: ChrootView) -> None:
         if view.namespace != self._installation:
@@ -261,7 +277,9 @@ class Store:
         self._wake(Key("build", view.namespace, view.name))
 
     def assume_project(self, view: ProjectView) -> None:
-        self.projects.put(view)
+        known = self.projects.find(view.uid) is not None
+        if self.projects.put(view) and not known:
+            self._wake_packages_of(view)
 
     def assume_package(self, view: PackageView) -> None:
         self.packages.put(view)

@@ -7,7 +7,7 @@ follows from the package and the source, so that a controller that dies in betwe
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,7 +53,8 @@ class ObservedPackage:
     builds: tuple[BuildView, ...] = ()
     """Builds of the package that have not ended or have just done so, and the one that the status calls the last."""
     history: tuple[BuildView, ...] | None = None
-    """All builds of the package; None when nothing has ended since they were counted last."""
+    """All builds of the package; None when they need not be looked at: nothing has ended since they were counted last,
+    and the status tells of the last one."""
     refusal: str = ""
     """Why the API server would not create the build, as long as that counts."""
 
@@ -84,6 +85,11 @@ def wanted_build(package: PackageView) -> str | None:
     return names.package_build_name(spec.name, package.uid, status.sources_built + 1, digest)
 
 
+def is_of(build: BuildView, package: PackageView) -> bool:
+    """Whether a build of its project is one of the package: by its name, or made from it however its SRPM is called."""
+    return build.package == package.spec.name or build.package_uid == package.uid
+
+
 def plan_package(observed: ObservedPackage, config: OperatorConfig) -> PackagePlan:
     """Decides what to do about one package."""
     package = observed.package
@@ -92,10 +98,12 @@ def plan_package(observed: ObservedPackage, config: OperatorConfig) -> PackagePl
         text = f"CoprPackage {rival} defines {package.spec.name} already"
         return PackagePlan(status=_status(observed, "NameTaken", text))
     name = wanted_build(package)
-    if name is not None:
-        return _follow(observed, name, config)
+    decision = PackagePlan(status=_status(observed)) if name is None else _follow(observed, name, config)
+    if name is not None and decision.requeue_at is None:
+        return decision
+    # Also while a build can't be made: it may be these that a quota counts.
     surplus = tuple(DeleteBuild(build.name, build.uid) for build in _surplus(observed))
-    return PackagePlan(actions=surplus, status=_status(observed), counted=not surplus)
+    return PackagePlan(actions=surplus) if surplus else replace(decision, counted=True)
 
 
 def _follow(observed: ObservedPackage, name: str, config: OperatorConfig) -> PackagePlan:
@@ -154,7 +162,7 @@ def _surplus(observed: ObservedPackage) -> list[BuildView]:
         return []
     directories: dict[str, list[BuildView]] = {}
     for build in sorted(observed.history, key=_age):
-        if not build.deleting:
+        if build.package == observed.package.spec.name and not build.deleting:
             directories.setdefault(build.dirname, []).append(build)
     return [build for builds in directories.values() for build in _too_many(builds, most)]
 
@@ -178,18 +186,45 @@ def _status(
 ) -> DefinitionStatus:
     """With `reason`: why nothing goes on; without: what the newest build says. `made`: the one that was just made."""
     package = observed.package
-    last = _last(package.status.last_build, (*observed.builds, *((made,) if made is not None else ())))
+    # What is held of a build is newer than a list that was read at the same time.
+    builds = {build.name: build for build in (*(observed.history or ()), *observed.builds)}
+    if made is not None:
+        builds[made.name] = made
+    last = _last(package.status.last_build, list(builds.values()))
     if not reason:
         reason, message = _verdict(package, last)
-    true, false = ConditionStatus.TRUE, ConditionStatus.FALSE
-    if reason in ("BuildSucceeded", "Defined"):
-        wanted = [("Ready", true, reason, message)]
-    else:
-        kind = "Stalled" if reason in STALLED_PACKAGES else "Reconciling"
-        wanted = [("Ready", false, reason, message), (kind, true, reason, message)]
+    wanted = _conditions(reason, message)
     conditions = merge_conditions(package.status.conditions, wanted, package.generation, observed.now)
     update = {"observed_generation": package.generation, "conditions": conditions, "last_build": last}
     return package.status.model_copy(update=update)
+
+
+def _conditions(reason: str, message: str) -> list[tuple[str, ConditionStatus, str, str]]:
+    true, false = ConditionStatus.TRUE, ConditionStatus.FALSE
+    if reason in ("BuildSucceeded", "Defined"):
+        return [("Ready", true, reason, message)]
+    kind = "Stalled" if reason in STALLED_PACKAGES else "Reconciling"
+    return [("Ready", false, reason, message), (kind, true, reason, message)]
+
+
+def announced(package: PackageView, build: BuildView, now: datetime) -> DefinitionStatus | None:
+    """The status that names a build which is about to end; None when it does already, or names a newer one.
+
+    It is written before that end: ended builds are not in the store, and a controller that died in between would leave
+    nobody who knows of this one.
+    """
+    held, status = package.status.last_build, package.status
+    if held is not None and (held.id or 0) > (build.status.id or 2**62):
+        return None
+    if held is not None and held.name == build.name and (held.state not in TERMINAL or held.id == build.status.id):
+        return None
+    last = LastBuild(name=build.name, id=build.status.id, state="pending")
+    update: dict[str, object] = {"last_build": last}
+    if not status.conditions or status.conditions[0].reason in _VERDICTS:
+        reason, message = _verdict(package, last)
+        wanted = _conditions(reason, message)
+        update["conditions"] = merge_conditions(status.conditions, wanted, status.observed_generation, now)
+    return status.model_copy(update=update)
 
 
 def _last(held: LastBuild | None, builds: Sequence[BuildView]) -> LastBuild | None:
@@ -202,6 +237,10 @@ def _last(held: LastBuild | None, builds: Sequence[BuildView]) -> LastBuild | No
     state = newest.status.state
     ended = state if state is not None and state in TERMINAL else "pending"
     return LastBuild(name=newest.name, id=newest.status.id, state=ended)
+
+
+_VERDICTS = frozenset({"Defined", "Building", "BuildSucceeded", "BuildFailed", "BuildCanceled"})
+"""Reasons that say how the last build does."""
 
 
 def _verdict(package: PackageView, last: LastBuild | None) -> tuple[str, str]:

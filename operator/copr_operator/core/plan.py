@@ -103,7 +103,7 @@ class _Planner:
             return status
         if source.state == "pending" and self.observed.batch.circle:
             return self._give_up(status, "CircularWait", self.observed.batch.circle)
-        if source.state == "pending" and self.build.spec.source is not None:
+        if source.state == "pending" and self.build.spec.source is not None and self.build.spec.forked_from is None:
             try:
                 sources.step_source(self.build.spec.source, self.config.sources)
             except sources.SourceError as error:
@@ -128,7 +128,7 @@ class _Planner:
         gate = gates.copy_gate(self.observed, self.config)
         copied = self.observed.copied
         if gate is not None or copied is None:
-            self._wait(gate)
+            self._open(gate)
             if gate is None and not self.build.spec.cancel:
                 self.actions.append(actions.CopyResults())
             return status.model_copy(update={"source": source})

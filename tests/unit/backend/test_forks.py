@@ -65,6 +65,24 @@ async def test_the_fork_keeps_its_results_when_the_origin_goes_and_the_other_way
     assert (await built.control("GET", "highest-id")).json()["id"] == 51
 
 
+@pytest.mark.parametrize("way", ["removed", "the project is removed", "private"])
+async def test_asked_again_what_was_taken_over_stays_whatever_has_become_of_the_origin(built: World, way: str) -> None:
+    """The controller has not heard the first answer."""
+    answer = (await copy(built)).json()
+    (built.root / f"results/bob/fork/{CHROOT}/00000050-hello/success").unlink()  # killed just before it
+    if way == "removed":
+        await built.control("POST", "builds/42/remove", {"owner": "alice", "dirname": "demo", "chroots": [CHROOT]})
+    elif way == "private":
+        await built.control("PUT", "projects/alice/demo", {"private": True, "namespace": NAMESPACE})
+    else:
+        await built.control("DELETE", "projects/alice/demo")
+    if way != "private":
+        built.clock.now += 601
+        await built.services.sweep()
+    assert (await copy(built)).json() == answer
+    assert (await built.get(f"bob/fork/{CHROOT}/00000050-hello/success")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"from_id": 43}, {"from_owner": "carol"}, {"from_dirname": "demo:pr:1"}, {"from_dirname": "other"}],

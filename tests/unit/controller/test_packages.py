@@ -189,6 +189,133 @@ async def test_builds_that_others_make_of_the_package_are_told_of_too(world: Wor
     assert world.status["lastBuild"] == {"name": "hook", "id": 3, "state": "failed"}
 
 
+async def test_a_build_is_of_the_package_that_it_was_made_from_whatever_its_srpm_is_called(world: World) -> None:
+    controller = Controller(world.kube)
+    await controller.reconcile()
+    named = {**world.builds[0], "status": {"id": 7, "state": "running", "source": {"state": "succeeded", "package": {
+        "name": "rubygem-rails", "version": "8.0-1"}}}}  # fmt: skip
+    controller.see(world.kube.put(("coprbuilds", "ns", named["metadata"]["name"]), named))
+    await controller.reconcile()
+    assert world.status["lastBuild"] == {"name": named["metadata"]["name"], "id": 7}
+    controller.woken.clear()
+    ended = {**named, "status": {**named["status"], "state": "succeeded"}}
+    controller.packages.ended(build_view(world.kube.put(("coprbuilds", "ns", named["metadata"]["name"]), ended)))
+    assert KEY in controller.woken
+    await controller.reconcile()
+    assert world.status["lastBuild"]["state"] == "succeeded"
+
+
+async def test_a_last_build_that_is_gone_before_its_end_gives_way_to_the_one_before(world: World) -> None:
+    """So does one that has turned out to be of another package."""
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    for end in ("deleted", "of another"):
+        world.apply(buildOnChange=False)
+        for number, state in ((1, "succeeded"), (2, "running")):
+            build = world.kube.put(("coprbuilds", "ns", f"b{number}"), _object("CoprBuild", f"b{number}", spec))
+            world.finish(build, number, state)
+        await Controller(world.kube).reconcile()
+        assert world.status["lastBuild"] == {"name": "b2", "id": 2}
+        if end == "deleted":
+            del world.kube.objects["coprbuilds", "ns", "b2"]
+        else:
+            world.kube.objects["coprbuilds", "ns", "b2"]["status"]["source"] = {
+                "state": "succeeded", "package": {"name": "rack", "version": "3-1"},
+            }  # fmt: skip
+        await Controller(world.kube).reconcile()
+        assert world.status["lastBuild"] == {"name": "b1", "id": 1, "state": "succeeded"}, end
+
+
+async def test_a_package_that_is_defined_late_knows_of_its_builds(world: World) -> None:
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    world.finish(world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", spec)), 1, "failed")
+    world.apply(buildOnChange=False)
+    await Controller(world.kube).reconcile()
+    assert world.status["lastBuild"] == {"name": "b1", "id": 1, "state": "failed"}
+
+
+async def test_no_build_is_made_by_an_old_version_of_the_package(world: World) -> None:
+    """Its build was made and latched, and somebody has deleted it; the watch does not tell so yet."""
+    late = Controller(world.kube)
+    await Controller(world.kube).reconcile()
+    del world.kube.objects["coprbuilds", "ns", world.builds[0]["metadata"]["name"]]
+    await late.reconcile()
+    assert (world.builds, world.status["sourcesBuilt"]) == ([], 1)
+
+
+async def test_a_build_that_is_about_to_end_is_named_and_found_again_by_the_next_controller(world: World) -> None:
+    world.apply(buildOnChange=False)
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    build = world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", spec))
+    controller = Controller(world.kube)
+    world.apply(buildOnChange=False, timeout=5)  # the version that it knows is not the newest any more
+    await controller.packages.announce(build_view(build))
+    assert world.status["lastBuild"] == {"name": "b1"}
+    written = len(world.kube.writes)
+    await controller.packages.announce(build_view(build))
+    assert len(world.kube.writes) == written
+    world.finish(build, 1, "failed")
+    await Controller(world.kube).reconcile()
+    assert world.status["lastBuild"] == {"name": "b1", "id": 1, "state": "failed"}
+
+
+@pytest.mark.parametrize(("status", "waits"), [(503, True), (403, False)])
+async def test_a_build_ends_although_its_package_can_not_be_written(world: World, status: int, waits: bool) -> None:
+    """What passes by itself is waited for."""
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    build = build_view(world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", spec)))
+
+    async def refuse(method: str, path: str) -> None:
+        if method == "PATCH":
+            raise ApiError(status, "", "no")
+
+    controller = Controller(world.kube)
+    world.kube.before = refuse
+    if not waits:
+        await controller.packages.announce(build)
+        return
+    with pytest.raises(ApiError):
+        await controller.packages.announce(build)
+
+
+async def test_a_build_that_ends_while_the_others_are_listed_is_counted_too(world: World) -> None:
+    world.apply(buildOnChange=False, maxBuilds=1)
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    world.finish(world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", spec)), 1, "failed")
+    controller = Controller(world.kube)
+    list_pages, build = world.kube.list_pages, _object("CoprBuild", "b2", spec)
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        async for page in list_pages(*args, **options):
+            yield page
+        controller.packages.ended(build_view({**build, "status": {"id": 2, "state": "failed"}}))
+
+    world.kube.list_pages = slow  # type: ignore[method-assign]
+    await controller.reconcile()
+    world.kube.list_pages = list_pages  # type: ignore[method-assign]
+    world.finish(world.kube.put(("coprbuilds", "ns", "b2"), build), 2, "failed")
+    await controller.reconcile()
+    assert [build["metadata"]["name"] for build in world.builds] == ["b2"]
+
+
+async def test_a_projects_change_may_make_builds_too_many(world: World) -> None:
+    project = world.kube.objects["coprprojects", "ns", "demo"]
+    keeping = {**project, "spec": {**project["spec"], "api": {"persistent": True}}}
+    world.kube.put(("coprprojects", "ns", "demo"), keeping)
+    world.apply(buildOnChange=False, maxBuilds=1)
+    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
+    for number in (1, 2):
+        build = world.kube.put(("coprbuilds", "ns", f"b{number}"), _object("CoprBuild", f"b{number}", spec))
+        world.finish(build, number, "failed")
+    controller = Controller(world.kube)
+    await controller.reconcile()
+    assert len(world.builds) == 2
+    controller.woken.clear()
+    controller.see(world.kube.put(("coprprojects", "ns", "demo"), project))
+    assert KEY in controller.woken
+    await controller.reconcile()
+    assert [build["metadata"]["name"] for build in world.builds] == ["b2"]
+
+
 async def test_builds_too_many_are_deleted_when_one_ends_and_not_looked_for_otherwise(world: World) -> None:
     world.apply(buildOnChange=False, source=GEM, maxBuilds=1)
     spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}

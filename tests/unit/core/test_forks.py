@@ -37,6 +37,21 @@ def test_results_are_taken_over_when_the_project_and_its_repositories_are_there(
         assert waits.status.state == "pending"
 
 
+def test_a_forks_directory_is_made_first() -> None:
+    view = build(accepted(), forkedFrom=ORIGIN, projectDirname="demo:fork")
+    assert plan(observed(view, directory_ready=False), CONFIG).actions == (actions.EnsureDirectory(),)
+    assert plan(observed(view), CONFIG).actions == (actions.CopyResults(),)
+
+
+def test_a_source_that_could_not_be_built_here_any_more_is_no_obstacle() -> None:
+    """It is where the other build's came from, and is not fetched."""
+    source = {"type": "distgit", "distgit": {"instance": "a-former-one", "package": "hello"}}
+    assert plan(observed(build(accepted(), source=source, forkedFrom=ORIGIN)), CONFIG).actions == (
+        actions.CopyResults(),
+    )
+    assert plan(observed(build(accepted(), source=source)), CONFIG).actions == ()
+
+
 def test_one_write_ends_the_build_with_what_was_taken_over() -> None:
     done = decided(copied=COPIED)
     assert (done.actions, done.urgency) == ((), Urgency.NOW)

@@ -16,6 +16,7 @@ from copr_operator.core.package import (
     DeleteBuild,
     ObservedPackage,
     PackagePlan,
+    announced,
     plan_package,
     source_digest,
     wanted_build,
@@ -153,6 +154,17 @@ class TestItsStatus:
         held = {"lastBuild": {"name": "b7", "id": 7, "state": "pending"}}
         assert reasons(look(package(held, buildOnChange=False))) == {"Ready=True": "Defined"}
 
+    def test_it_is_looked_for_in_the_history_then(self) -> None:
+        held = {"lastBuild": {"name": "b7", "id": 7, "state": "pending"}}
+        plan = look(package(held, buildOnChange=False), history=(build(5, "succeeded"), build(6, "failed")))
+        assert plan.status is not None
+        assert plan.status.last_build == LastBuild(name="b6", id=6, state="failed")
+        assert reasons(plan)["Stalled=True"] == "BuildFailed"
+
+    def test_what_is_held_of_a_build_counts_before_what_a_list_says_of_it(self) -> None:
+        plan = look(package(buildOnChange=False), builds=(build(7, "failed"),), history=(build(7, "running"),))
+        assert reasons(plan)["Stalled=True"] == "BuildFailed"
+
     def test_what_a_running_build_does_costs_no_write(self) -> None:
         first = look(package(buildOnChange=False), builds=(build(7),))
         assert first.status is not None
@@ -161,6 +173,41 @@ class TestItsStatus:
 
     def test_no_source_to_build_is_said(self) -> None:
         assert reasons(look(package(source=None)))["Stalled=True"] == "SourceMissing"
+
+
+class TestAnnouncement:
+    """A build that is about to end is named before."""
+
+    @pytest.mark.parametrize(
+        ("held", "number", "named"),
+        [
+            (None, 7, LastBuild(name="b7", id=7)),
+            (None, None, LastBuild(name="b7")),
+            ({"name": "b6", "id": 6, "state": "succeeded"}, 7, LastBuild(name="b7", id=7)),
+            ({"name": "b6", "id": 6, "state": "succeeded"}, None, LastBuild(name="b7")),
+            ({"name": "b7", "id": 2, "state": "failed"}, 7, LastBuild(name="b7", id=7)),  # an earlier one of its name
+            ({"name": "b7"}, 7, None),
+            ({"name": "b7", "id": 7, "state": "failed"}, 7, None),
+            ({"name": "b8", "id": 8, "state": "pending"}, 7, None),
+        ],
+        ids=str,
+    )
+    def test_unless_the_status_names_it_or_a_newer_one(
+        self, held: Mapping[str, Any] | None, number: int | None, named: LastBuild | None
+    ) -> None:
+        view = package({"lastBuild": held, "observedGeneration": 2} if held is not None else {"observedGeneration": 2})
+        status = announced(view, build(number, "failed", name="b7"), T0)
+        assert (status.last_build if status is not None else None) == named
+        if status is not None:
+            assert {c.type: c.reason for c in status.conditions} == {"Ready": "Building", "Reconciling": "Building"}
+            assert status.observed_generation == 2, "the newest definition has not been looked at"
+
+    def test_what_is_in_the_packages_way_is_said_as_before(self) -> None:
+        refused = look(package(), refusal="exceeded quota").status
+        assert refused is not None
+        status = announced(replace(package(), status=refused), build(7, "failed"), T0)
+        assert status is not None
+        assert status.conditions == refused.conditions
 
 
 BUILT = {"sourcesBuilt": 1, "sourceDigest": digest()}
@@ -183,6 +230,18 @@ class TestMaxBuilds:
     def test_failures_do_not_take_away_what_people_install(self) -> None:
         builds = [build(1, "succeeded"), build(2, "succeeded"), *(build(n, "failed") for n in (3, 4, 5))]
         assert self.deleted(*builds) == ["b3", "b1"]
+
+    def test_they_go_also_while_a_quota_refuses_the_next(self) -> None:
+        builds = tuple(build(n, "failed") for n in (1, 2, 3))
+        plan = look(package(maxBuilds=2), refusal="exceeded quota", history=builds)
+        assert plan.actions == (DeleteBuild("b1", "uid-1"),)
+        plan = look(package(maxBuilds=2), refusal="exceeded quota", history=builds[1:])
+        assert (plan.actions, plan.counted, reasons(plan)["Ready=False"]) == ((), True, "BuildRefused")
+
+    def test_a_build_that_turned_out_to_be_another_packages_is_not_counted(self) -> None:
+        spec = BuildSpec.model_validate({**build(1).spec.model_dump(by_alias=True), "packageName": "ruby"})
+        others = [replace(build(n, "failed"), spec=spec) for n in (1, 2)]
+        assert self.deleted(*others, build(3, "failed"), most=1) == []
 
     def test_each_directory_has_its_own(self) -> None:
         builds = [build(n, "failed", dirname=d) for n, d in ((1, "demo"), (2, "demo:pr:1"), (3, "demo"), (4, "demo"))]
