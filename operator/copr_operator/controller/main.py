@@ -183,7 +183,8 @@ class Controller:
     async def _resync_loop(self) -> None:
         await self._kopf_started.wait()
         await asyncio.sleep(min(FIRST_RESYNC, self.settings.resync_seconds))
-        await self._tried(self.sync.resync)  # without the ended builds: their watch began with a LIST of its own
+        # Ended builds, Jobs and Pods are watched from a LIST's own version on.
+        await self._tried(partial(self.sync.resync, work=False))
         while True:
             await asyncio.sleep(self.settings.resync_seconds)
             await self._tried(self.sync.resync)

@@ -99,8 +99,9 @@ class Synchronizer:
             for place in self._namespaces
         ]
 
-    async def resync(self) -> None:
+    async def resync(self, *, work: bool = True) -> None:
         """One full LIST of what is watched: brings what the watch missed, drops what is gone, wakes all that is live.
+        No `work`: of our own kinds only.
 
         Jobs and Pods come before builds, so that no build is planned without the Jobs it has already.
         """
@@ -108,7 +109,7 @@ class Synchronizer:
         for source in self._definitions:
             await self._list(source)
         listed: set[str] = set()
-        for source in self._work:
+        for source in self._work if work else ():
             version = await self._list(source, listed)
             self._versions.setdefault(source.path, version)
         for source in self._builds:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from copr_operator.controller.main import HEARTBEAT_LIMIT, Controller
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.settings import ControllerSettings
 from copr_operator.controller.store import Key
-from copr_operator.core import names
-from copr_operator.core.observed import format_time
 from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
 from tests.support.builders import CONFIG
@@ -224,30 +221,6 @@ class TestResync:
         started = asyncio.get_running_loop().time()
         await asyncio.sleep(1300)
         assert [pytest.approx(time - started, abs=0.5) for time in seen] == [0, 5, 605, 1205]
-        life.stop.set()
-        await life.task
-
-    async def test_a_job_that_went_away_before_the_watches_began_holds_up_a_deletion_for_five_seconds_only(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """No event ever shows its end: it was in the first LIST, and gone when the watches started."""
-        kube = FakeKube()
-        leaving = {"namespace": "ns", "deletionTimestamp": format_time(datetime.now(UTC))}
-        owner = {"apiVersion": names.API_VERSION, "kind": "CoprBuild", "name": "b", "uid": "u", "controller": True}
-        kube.put(("coprbuilds", "ns", "b"), {
-            "metadata": {"name": "b", "uid": "u", "finalizers": [names.FINALIZER], **leaving},
-            "spec": {**GOOD["CoprBuild"], "results": "Retain"},
-            "status": {"id": 1, "state": "running", "source": {"state": "running"}},
-        })  # fmt: skip
-        job = ("jobs", "ns", names.job_name("u", names.SOURCE_STEP, 1))
-        kube.put(job, {"metadata": {"name": job[2], "uid": "j", "ownerReferences": [owner], **leaving}})
-        life = Life(kube, monkeypatch)
-        await asyncio.wait_for(life.ready.wait(), 5)
-        del kube.objects[job]
-        await asyncio.sleep(4.5)
-        assert kube.objects["coprbuilds", "ns", "b"]["metadata"]["finalizers"] == [names.FINALIZER]
-        await asyncio.sleep(1)
-        assert kube.objects["coprbuilds", "ns", "b"]["metadata"]["finalizers"] == []
         life.stop.set()
         await life.task
 

@@ -93,6 +93,23 @@ class TestResync:
         )
         assert place.ghosts == 5
 
+    async def test_that_of_our_own_kinds_leaves_jobs_and_pods_to_their_watch(self, place: Place) -> None:
+        asked: list[str] = []
+
+        async def note(method: str, path: str) -> None:
+            asked.append(path.rpartition("/")[2])
+
+        place.add("coprbuilds", "hello")
+        place.add("coprbuilds", "gone")
+        place.add_job("job", "hello")
+        await place.sync.resync()
+        place.kube.before = note
+        del place.kube.objects["coprbuilds", HERE, "gone"], place.kube.objects["jobs", HERE, "job"]
+        await place.sync.resync(work=False)
+        assert sorted(asked) == ["coprbuilds", "coprchroots", "coprpackages", "coprprojects"]
+        assert place.store.builds.uids() == {"uid-hello"}
+        assert place.store.jobs.uids() == {"uid-job"}
+
     async def test_what_comes_while_it_lists_is_no_ghost(self, place: Place) -> None:
         async def meanwhile(method: str, path: str) -> None:
             if path.endswith("/coprbuilds"):
