@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 6
 """Plans that may follow one another in one reconciliation."""
+ANNOUNCED_FOR = 60.0
+"""Seconds for which the end of a build waits for its packages to name it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Packages:
         """By package: its build that has ended, until the status tells of it."""
         self._counted: dict[Key, _Count] = {}
         self._ends: Counter[Key] = Counter()
+        self._uids: dict[Key, str] = {}
+        self._announcing: dict[str, float] = {}
+        """By uid of a build that is about to end: since when its packages can't be told of it, in loop time."""
 
     def ended(self, build: BuildView) -> None:
         """A build has ended: its packages must hear of it."""
@@ -64,16 +69,32 @@ class Packages:
             self._ends[key] += 1
         self._store.wake_packages(build)
 
+    def look_back(self, build: BuildView) -> None:
+        """A build was found to have ended: without our hearing so, or by another controller."""
+        for package in self._store.packages_of(build):
+            last = package.status.last_build
+            newer = (last.id or 0) - (build.status.id or 0) if last is not None else -1
+            if newer < 0 or (newer == 0 and last is not None and last.state not in TERMINAL):
+                self.ended(build)
+                return
+
     async def announce(self, build: BuildView) -> None:
         """A build is about to end: from now on its packages name it, so that its end can't be overlooked. Raises
-        ApiError when that has to be tried again; the end does not wait for what time alone does not mend."""
+        ApiError when that has to be tried again; the end does not wait for it longer than ANNOUNCED_FOR, nor for what
+        time alone does not mend."""
+        now = asyncio.get_running_loop().time()
+        since = self._announcing.setdefault(build.uid, now)
         for package in self._store.packages_of(build):
             try:
                 await self._announce(package, build)
             except ApiError as error:
-                if error.transient:
+                if error.transient and now - since < ANNOUNCED_FOR:
                     raise
                 log.warning("CoprPackage %s can't be told of %s: %s", package.name, build.name, error.message)
+        self.forget(build.uid)
+
+    def forget(self, build_uid: str) -> None:
+        self._announcing.pop(build_uid, None)
 
     async def _announce(self, package: PackageView | None, build: BuildView) -> None:
         for _ in range(ROUNDS):
@@ -88,6 +109,7 @@ class Packages:
                 if written is not None:
                     self._store.assume_package(written)
                 return
+        log.warning("CoprPackage %s changes too fast to be told of %s", package.name if package else "", build.name)
 
     async def _read(self, package: PackageView) -> PackageView | None:
         """The package as the API server has it, which the store then has too; None when it is gone."""
@@ -104,9 +126,9 @@ class Packages:
         for _ in range(ROUNDS):
             package = self._store.packages.get(key.namespace, key.name)
             if package is None or package.deleting:
-                self._ended.pop(key, None)
-                self._counted.pop(key, None)
+                self._forget(key)
                 return None
+            self._uids[key] = package.uid
             count = self._count(package)
             observed = await self._observe(package, count)
             decision = plan_package(observed, self._config)
@@ -126,7 +148,14 @@ class Packages:
                     self._store.assume_package(written)
                 continue
             return self._settled(package, decision)
-        return 0.0
+        raise StaleError(f"CoprPackage {key.namespace}/{key.name} does not come to rest")
+
+    def _forget(self, key: Key) -> None:
+        self._ended.pop(key, None)
+        self._counted.pop(key, None)
+        self._ends.pop(key, None)
+        if (uid := self._uids.pop(key, None)) is not None:
+            self._executor.forget(uid)
 
     def _count(self, package: PackageView) -> _Count:
         active = frozenset(build.uid for build in self._store.builds_of_package(package))

@@ -85,7 +85,7 @@ class Reconciler:
                 return None
             current_id.set(build.status.id)
             if build.status.state in TERMINAL and build is not written and not build.deleting:
-                self._packages.ended(build)  # its end was written without our hearing so, or by another
+                self._packages.look_back(build)
             observed = await self._observe(build)
             decision = plan(observed, self._config)
             if decision.actions:
@@ -199,6 +199,7 @@ class Reconciler:
 
     def _forget(self, build: BuildView) -> None:
         self._written.pop(build.uid, None)
+        self._packages.forget(build.uid)
         self._executor.forget(build.uid)
 
     def _until(self, decision: Plan) -> Requeue:

@@ -13,6 +13,7 @@ from copr_operator.api.common import TERMINAL
 from copr_operator.controller.queue import Turn
 from copr_operator.controller.table import Table, V
 from copr_operator.core.observed import BuildView, ChrootView, JobView, PackageView, PodView, ProjectView
+from copr_operator.core.package import is_of
 
 
 class Key(NamedTuple):
@@ -35,11 +36,16 @@ def _build_index(build: BuildView) -> Iterator[Hashable]:
     if build.package is not None:
         yield _package_key(build)
     if build.package_uid:
-        yield "made from", build.package_uid
+        yield _made_from(build, build.package_uid)
 
 
 def _package_key(build: BuildView) -> Hashable:
     return "package", build.namespace, build.spec.owner, build.spec.project, build.package
+
+
+def _made_from(part: BuildView | PackageView, package_uid: str) -> Hashable:
+    """Anyone may name the uid of a package elsewhere: only what is of the same project counts."""
+    return "made from", part.namespace, part.spec.owner, part.spec.project, package_uid
 
 
 def _name_of(package: PackageView) -> Hashable:
@@ -127,11 +133,13 @@ class Store:
         """The CoprPackages that a build is one of: by its name, and the one it was made from."""
         found = list(self.packages.indexed(_package_key(build))) if build.package is not None else []
         made_from = self.packages.find(build.package_uid)
-        return found if made_from is None or made_from in found else [*found, made_from]
+        if made_from is None or made_from in found or not is_of(build, made_from):
+            return found
+        return [*found, made_from]
 
     def builds_of_package(self, package: PackageView) -> list[BuildView]:
         """Those that have not ended."""
-        keys = (_name_of(package), ("made from", package.uid))
+        keys = (_name_of(package), _made_from(package, package.uid))
         return list({build.uid: build for key in keys for build in self.builds.indexed(key)}.values())
 
     def package_rivals(self, package: PackageView) -> tuple[PackageView, ...]:

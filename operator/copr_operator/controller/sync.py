@@ -60,7 +60,6 @@ class Synchronizer:
         self._versions: dict[str, str] = {}
         """By path: version of the first LIST of what is watched from there on."""
         self.ended = EndedBuilds(kube, wake, self._namespaces)
-        self.last_resync = 0.0
         ours, active = {"labelSelector": OURS_SELECTOR}, {"fieldSelector": ACTIVE_SELECTOR}
         self._definitions = [
             _Source(
@@ -124,7 +123,6 @@ class Synchronizer:
         for job in store.jobs.values():
             if job.state == "active" and job.owner[0] and store.builds.get(job.namespace, job.owner[0]) is None:
                 self._wake(Key("build", job.namespace, job.owner[0]))  # a Job whose build has ended must not run on
-        self.last_resync = asyncio.get_running_loop().time()
 
     async def _list(self, source: _Source, listed: set[str] | None = None) -> str:
         """Returns the LIST's version; uids go to `listed`. What was made while it was read is not taken for gone.

@@ -3,6 +3,8 @@ annotations or timers. Jobs and Pods, of which there are many more, are watched 
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -12,6 +14,8 @@ from copr_operator.controller.feeder import ACTIVE_SELECTOR, Apply, Feeder
 from copr_operator.controller.lease import LEASE_NAME
 from copr_operator.core import names
 from copr_operator.kube.client import ApiError, KubeClient
+
+log = logging.getLogger(__name__)
 
 LEASES = "coordination.k8s.io"
 
@@ -25,7 +29,7 @@ async def operate(
     started: asyncio.Event,
 ) -> None:
     """Runs kopf in the current event loop until `stop`. No namespaces: all of them."""
-    await discovered(kube)
+    await discovered(kube, stop)
     await kopf.operator(
         registry=registry(feeder, kube),
         settings=operator_settings(),
@@ -39,21 +43,30 @@ async def operate(
     )
 
 
-async def discovered(kube: KubeClient) -> None:
-    """Returns when the API server tells of the groups that kopf is to watch: one that has just begun does not at once.
+async def discovered(kube: KubeClient, stop: asyncio.Event) -> None:
+    """Returns when the API server tells of the groups that kopf is to watch, which one that has just begun does not
+    at once, or at `stop`.
 
     kopf looks for them when it starts, and never again: it would watch nothing, until the liveness probe ends us.
     """
-    while True:
+    told = False
+    while not stop.is_set():
+        why = ""
         try:
-            told = {group["name"] for group in (await kube.get("/apis")).get("groups") or ()}
+            groups = {group["name"] for group in (await kube.get("/apis")).get("groups") or ()}
         except ApiError as error:
             if not error.transient:
                 raise
+            why = str(error)
         else:
-            if {names.GROUP, LEASES} <= told:
+            if {names.GROUP, LEASES} <= groups:
                 return
-        await asyncio.sleep(0.5)
+        if not told:
+            log.warning("the API server does not tell of %s yet; watching begins when it does %s", names.GROUP, why)
+            told = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await stop.wait()
 
 
 def registry(feeder: Feeder, kube: KubeClient) -> kopf.OperatorRegistry:

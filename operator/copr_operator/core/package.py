@@ -86,7 +86,10 @@ def wanted_build(package: PackageView) -> str | None:
 
 
 def is_of(build: BuildView, package: PackageView) -> bool:
-    """Whether a build of its project is one of the package: by its name, or made from it however its SRPM is called."""
+    """Whether a build is one of the package: of its project, by its name or made from it however its SRPM is called."""
+    mine = (package.namespace, package.spec.owner, package.spec.project)
+    if (build.namespace, build.spec.owner, build.spec.project) != mine:
+        return False
     return build.package == package.spec.name or build.package_uid == package.uid
 
 

@@ -1,6 +1,6 @@
 """Kubernetes objects as the records that plans look at."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -25,8 +25,8 @@ from copr_operator.core.observed import (
 
 V = TypeVar("V")
 
-REPORT_LAG = timedelta(seconds=30)
-"""How much later than it happens a node may report something before its clock counts as wrong."""
+CLOCKS_AGREE = timedelta(seconds=30)
+"""Clocks that differ by less than this count as right."""
 
 
 def _created(meta: Mapping[str, Any]) -> datetime:
@@ -146,6 +146,7 @@ def job_view(obj: Mapping[str, Any]) -> JobView:
     meta = obj["metadata"]
     conditions = _conditions(obj)
     ended = conditions.get("Complete") or conditions.get("Failed")
+    finished = parse_time((ended or {}).get("lastTransitionTime"))
     state: JobState = "complete" if "Complete" in conditions else "failed" if "Failed" in conditions else "active"
     return JobView(
         name=meta["name"],
@@ -157,7 +158,7 @@ def job_view(obj: Mapping[str, Any]) -> JobView:
         state=state,
         reason=(ended or {}).get("reason", ""),
         message=(ended or {}).get("message", ""),
-        finished=parse_time((ended or {}).get("lastTransitionTime")),
+        finished=finished and finished + _clock_off([finished], meta, _BY_THE_JOB_CONTROLLER),
         deleting="deletionTimestamp" in meta,
         suspended=bool((obj.get("spec") or {}).get("suspend")),
     )
@@ -191,20 +192,35 @@ def pod_view(obj: Mapping[str, Any]) -> PodView:
     )
 
 
-def _by_one_clock(containers: Mapping[str, ContainerView], meta: Mapping[str, Any]) -> Mapping[str, ContainerView]:
-    """Times of the node's clock as the API server's, whose deadlines they are held against.
+def _clock_off(times: Sequence[datetime], meta: Mapping[str, Any], parts: frozenset[str]) -> timedelta:
+    """How far the clock that set these times is behind the API server's, whose deadlines they are held against.
 
-    managedFields say when the status was written. What is newest in it was reported as soon as it was so: more than
-    that lies between is how far the node's clock is off, or how long the node could not report.
+    managedFields say when the `parts` of the status were last written. What is newer than that was dated by a clock
+    that is ahead; what is from before the object was made, by one that is behind. Otherwise nothing is sure: a status
+    may be written long after the newest time in it.
     """
-    entries = meta.get("managedFields") or ()
-    written = max((e["time"] for e in entries if e.get("subresource") == "status" and e.get("time")), default=None)
-    times = [time for c in containers.values() for time in (c.started, c.finished) if time is not None]
-    reported = parse_time(written)
-    if reported is None or not times or timedelta(0) <= reported - max(times) <= REPORT_LAG:
-        return containers
+    written = [
+        str(entry["time"])
+        for entry in meta.get("managedFields") or ()
+        if entry.get("time") and parts & ((entry.get("fieldsV1") or {}).get("f:status") or {}).keys()
+    ]
+    reported = parse_time(max(written, default=None))
+    if reported is None or not times:
+        return timedelta(0)
     off = reported - max(times)
-    return {name: _shifted(container, off) for name, container in containers.items()}
+    behind = min(times) < _created(meta) - CLOCKS_AGREE
+    return off if behind or off < -CLOCKS_AGREE else timedelta(0)
+
+
+_BY_THE_NODE = frozenset({"f:containerStatuses", "f:initContainerStatuses"})
+_BY_THE_JOB_CONTROLLER = frozenset({"f:conditions"})
+
+
+def _by_one_clock(containers: Mapping[str, ContainerView], meta: Mapping[str, Any]) -> Mapping[str, ContainerView]:
+    """With times of the node's clock told by the API server's."""
+    times = [time for c in containers.values() for time in (c.started, c.finished) if time is not None]
+    off = _clock_off(times, meta, _BY_THE_NODE)
+    return {name: _shifted(container, off) for name, container in containers.items()} if off else containers
 
 
 def _shifted(container: ContainerView, off: timedelta) -> ContainerView:

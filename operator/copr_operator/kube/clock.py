@@ -23,7 +23,7 @@ class ClusterClock:
         self._monotonic = monotonic
         self._bounds: tuple[float, float] | None = None
         """Least and greatest distance that the answers allow; None before the first one."""
-        self._heard = ("", 0.0)
+        self._heard: tuple[str | None, float] = (None, 0.0)
         """The last date, as it was written and in seconds since the epoch."""
 
     def now(self) -> datetime:

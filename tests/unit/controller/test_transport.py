@@ -1,5 +1,6 @@
 """When kopf may start: it looks for what it is to watch once."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ class Beginning(KubeClient):
 
 
 async def test_kinds_that_are_there_are_not_waited_for(looptime: Any) -> None:
-    await discovered(Beginning(ALL))
+    await discovered(Beginning(ALL), asyncio.Event())
     assert looptime == 0
 
 
@@ -35,10 +36,17 @@ async def test_kinds_that_are_there_are_not_waited_for(looptime: Any) -> None:
 async def test_it_waits_for_an_api_server_that_does_not_tell_of_them_yet(
     looptime: Any, before: tuple[str, ...] | int
 ) -> None:
-    await discovered(Beginning(before, before, ALL))
+    await discovered(Beginning(before, before, ALL), asyncio.Event())
     assert looptime == 1
+
+
+async def test_it_ends_with_its_controller(looptime: Any) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(1.2, stop.set)
+    await discovered(Beginning(*[503] * 3), stop)
+    assert looptime == 1.2
 
 
 async def test_what_no_waiting_mends_is_raised() -> None:
     with pytest.raises(ApiError, match="403"):
-        await discovered(Beginning(403))
+        await discovered(Beginning(403), asyncio.Event())

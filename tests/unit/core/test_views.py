@@ -7,10 +7,15 @@ import pytest
 
 from copr_operator.api.build import BuildSpec
 from copr_operator.core.observed import PodView, format_time
-from copr_operator.core.views import build_view, pod_view, try_view
+from copr_operator.core.views import build_view, job_view, pod_view, try_view
 from tests.support.builders import T0, at
 
 HOUR = timedelta(hours=1)
+
+
+def status_writer(manager: str, seconds: float, *parts: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {"f:status": {part: {} for part in ("f:phase", *parts)}}
+    return {"manager": manager, "subresource": "status", "time": format_time(at(seconds)), "fieldsV1": fields}
 
 
 def pod(off: timedelta, *, reported_after: float = 1, writers: tuple[dict[str, Any], ...] = ()) -> PodView:
@@ -20,7 +25,7 @@ def pod(off: timedelta, *, reported_after: float = 1, writers: tuple[dict[str, A
         return format_time(at(seconds) + off)
 
     fetch = {"terminated": {"exitCode": 0, "startedAt": by_node(10), "finishedAt": by_node(40)}}
-    kubelet = {"manager": "kubelet", "subresource": "status", "time": format_time(at(50 + reported_after))}
+    kubelet = status_writer("kubelet", 50 + reported_after, "f:containerStatuses", "f:initContainerStatuses")
     return pod_view(
         {
             "metadata": {
@@ -36,7 +41,7 @@ def pod(off: timedelta, *, reported_after: float = 1, writers: tuple[dict[str, A
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("off", [HOUR, -HOUR, timedelta(seconds=-40), timedelta(days=400)])
+@pytest.mark.parametrize("off", [HOUR, -HOUR, timedelta(seconds=-90), timedelta(days=400)])
 def test_times_of_a_node_whose_clock_is_off_are_told_by_the_api_servers(off: timedelta) -> None:
     seen = pod(off)
     fetch, build = seen.containers["fetch"], seen.containers["build"]
@@ -45,14 +50,31 @@ def test_times_of_a_node_whose_clock_is_off_are_told_by_the_api_servers(off: tim
     assert seen.containers["collect"].started is None
 
 
-@pytest.mark.parametrize("after", [0, 1, 30])
-def test_what_is_reported_a_little_later_happened_when_the_node_says(after: float) -> None:
+@pytest.mark.parametrize("after", [0, 1, 30, 9000])
+def test_what_is_reported_later_happened_when_the_node_says(after: float) -> None:
+    """A node that comes back writes its pods' statuses once more."""
     assert pod(timedelta(0), reported_after=after).containers["build"].started == at(50)
 
 
-def test_only_those_who_write_the_status_tell_when_it_was_written() -> None:
-    ours = {"manager": "copr-operator", "time": format_time(at(9000))}
-    assert pod(timedelta(0), writers=(ours,)).containers["build"].started == at(50)
+def test_only_the_node_tells_when_it_has_reported() -> None:
+    off = -HOUR
+    lost = status_writer("kube-controller-manager", 9000, "f:conditions")
+    ours = {"manager": "copr-operator", "time": format_time(at(9000)), "fieldsV1": {"f:metadata": {}}}
+    assert pod(off, writers=(lost, ours)).containers["build"].started == at(51)
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR, timedelta(0)])
+def test_a_job_has_ended_when_the_api_server_heard_of_it(off: timedelta) -> None:
+    ended = {"type": "Complete", "status": "True", "lastTransitionTime": format_time(at(60) + off)}
+    controller = status_writer("kube-controller-manager", 60, "f:conditions")
+    meta = {
+        "name": "j",
+        "uid": "u",
+        "namespace": "ns",
+        "creationTimestamp": format_time(T0),
+        "managedFields": [controller],
+    }
+    assert job_view({"metadata": meta, "status": {"conditions": [ended]}}).finished == at(60)
 
 
 # -- builds of a newer version -----------------------------------------------------------------------------------------

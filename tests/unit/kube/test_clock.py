@@ -106,6 +106,8 @@ def test_an_api_server_whose_clock_was_set_is_followed(jump: float) -> None:
 @pytest.mark.parametrize("date", ["", "tomorrow", "Thu, 99 Jan 2026 12:00:00 GMT"])
 def test_a_date_that_can_not_be_read_says_nothing(date: str) -> None:
     here = Machines(HOUR)
+    here.clock.answered(date, here.clock.asked())
+    assert here.wrong == HOUR
     here.request()
     before = here.wrong
     here.clock.answered(date, here.clock.asked())
