@@ -44,10 +44,10 @@ class Run:
     recorder: Recorder
     judge: Judge
 
-    async def ended(self, *names: str, states: tuple[str, ...] = ("succeeded",)) -> None:
-        """Each of these builds ends, in one of these states; faults go on meanwhile."""
+    async def ended(self, *names: str, states: tuple[str, ...] = ("succeeded",), limit: float | None = None) -> None:
+        """Each of these builds ends in time, in one of these states; faults go on meanwhile."""
         for name in names:
-            build = await self.here.until(lambda b: b.get("status", {}).get("state") in TERMINAL, name, LIMIT)
+            build = await self.here.until(lambda b: b.get("status", {}).get("state") in TERMINAL, name, limit or LIMIT)
             assert build["status"]["state"] in states, build["status"]
 
     async def judged(self) -> Judge:
