@@ -145,6 +145,7 @@ async def test_f24_a_status_that_older_crds_know_in_part_is_written_once(here: W
             build = await here.until_state("running")
             assert "repoURL" not in build["status"]
             assert "startedAt" not in build["status"]["source"]
+            await run.controllers.acted(5)  # what is true is written within two seconds
             writes = status_writes(run, "hello")
             for number in range(3):
                 await here.patch_build("hello", {"metadata": {"annotations": {"touched": str(number)}}})
