@@ -49,7 +49,7 @@ debian-packages:
 
 source-tools: debian-packages .tools/source/.ready
 
-# What is measured runs as in the operator's image: on Debian's Python, which is a quarter faster than one that was built
+# What is measured runs as in the operator's image: on Debian's Python, which is about a fifth faster than one that was built
 # without profiles, and without what the image leaves out.
 .tools/bench/.ready: requirements.lock images/operator/excludes.txt | $(UV)
 	@rm -rf .tools/bench
