@@ -61,21 +61,22 @@ def a_chroot_has_nothing_to_fork(story: Story) -> None:
     assert {chroot.name: chroot.state for chroot in chroots} == {X86: "skipped", ARM: "succeeded"}
 
 
-def a_fork_is_asked_for_while_the_backend_is_away(story: Story) -> None:
+def _is_waited_out(story: Story, trouble: str) -> None:
+    """Of the backend, when it is asked for the copy."""
     fork(story)
-    story.world.backend.away = True
+    setattr(story.world.backend, trouble, True)
     story.goes_on(lambda: state(story) == ("pending", "BackendUnavailable"))
-    story.world.backend.away = False
+    setattr(story.world.backend, trouble, False)
     succeeds(story)
+
+
+def a_fork_is_asked_for_while_the_backend_is_away(story: Story) -> None:
+    _is_waited_out(story, "away")
 
 
 def a_copy_breaks(story: Story) -> None:
     """The half of it that is there already is no success."""
-    fork(story)
-    story.world.backend.breaks = True
-    story.goes_on(lambda: state(story) == ("pending", "BackendUnavailable"))
-    story.world.backend.breaks = False
-    succeeds(story)
+    _is_waited_out(story, "breaks")
 
 
 def an_original_is_deleted_while_it_is_copied(story: Story) -> None:

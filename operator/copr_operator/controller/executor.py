@@ -153,12 +153,13 @@ class Executor:
     async def _write_status(
         self, plural: str, view: V, status: ApiModel, read: Callable[[Mapping[str, Any]], V]
     ) -> V | None:
-        change = merge_patch(dump(view.status), dump(status))
+        wanted = dump(status)
+        change = merge_patch(dump(view.status), wanted)
         obj = await self._patch(plural, view, {"status": change}, "status")
         if obj is None:
             return None
         written = read(obj)
-        wanted, kept = dump(status), dump(written.status)
+        kept = dump(written.status)
         if kept == wanted:
             self._kept.pop(view.uid, None)
         else:

@@ -71,12 +71,8 @@ class Packages:
 
     def look_back(self, build: BuildView) -> None:
         """A build was found to have ended: without our hearing so, or by another controller."""
-        for package in self._store.packages_of(build):
-            last = package.status.last_build
-            newer = (last.id or 0) - (build.status.id or 0) if last is not None else -1
-            if newer < 0 or (newer == 0 and last is not None and last.state not in TERMINAL):
-                self.ended(build)
-                return
+        if not all(_tells_of(package, build) for package in self._store.packages_of(build)):
+            self.ended(build)
 
     async def announce(self, build: BuildView) -> None:
         """A build is about to end: from now on its packages name it, so that its end can't be overlooked. Raises
@@ -163,11 +159,9 @@ class Packages:
 
     def _settled(self, package: PackageView, decision: PackagePlan) -> float | None:
         key = _key(package)
-        last, told = package.status.last_build, self._ended.get(key)
-        if told is not None and last is not None:
-            newer = (last.id or 0) - (told.status.id or 0)
-            if newer > 0 or (newer == 0 and last.state in TERMINAL):
-                del self._ended[key]
+        told = self._ended.get(key)
+        if told is not None and _tells_of(package, told):
+            del self._ended[key]
         if decision.requeue_at is None:
             return None
         return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
@@ -227,6 +221,15 @@ class Packages:
                 found |= {view.uid: view for view in views if not isinstance(view, str) and is_of(view, package)}
                 await asyncio.sleep(0)
         return tuple(found.values())
+
+
+def _tells_of(package: PackageView, ended: BuildView) -> bool:
+    """Whether the status knows of this end, or of a newer build."""
+    last = package.status.last_build
+    if last is None:
+        return False
+    newer = (last.id or 0) - (ended.status.id or 0)
+    return newer > 0 or (newer == 0 and last.state in TERMINAL)
 
 
 def _is_lost(package: PackageView, known: tuple[BuildView, ...]) -> bool:
