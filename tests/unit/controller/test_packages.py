@@ -5,78 +5,13 @@ from typing import Any
 
 import pytest
 
-from copr_operator.controller.backend import BackendClient
-from copr_operator.controller.executor import Executor
-from copr_operator.controller.feeder import Feeder
-from copr_operator.controller.packages import Packages
-from copr_operator.controller.store import Key, Store
 from copr_operator.core.views import build_view
 from copr_operator.kube.client import ApiError
-from tests.support.builders import CONFIG
-from tests.unit.controller.fakes import FakeKube
-
-KEY = Key("package", "ns", "rails")
-GEM = {"type": "rubygems", "rubygems": {"name": "rails"}}
-OTHER = {"type": "rubygems", "rubygems": {"name": "rack"}}
+from tests.unit.controller.package_world import GEM, KEY, OTHER, Controller, World, manifest
 
 
 class Death(BaseException):
     """The process is gone: nothing in it runs on."""
-
-
-class Controller:
-    """The part of a controller that looks after packages; a new one knows what a LIST tells it."""
-
-    def __init__(self, kube: FakeKube) -> None:
-        self.kube = kube
-        self.woken: list[Key] = []
-        self.store = Store(self.woken.append, "ns")
-        self.feeder = Feeder(self.store)
-        backend: Any = BackendClient
-        executor = Executor(kube, backend, self.store, CONFIG)
-        self.packages = Packages(kube, self.store, executor, CONFIG)
-        for obj in list(kube.objects.values()):
-            self.see(obj)
-
-    def see(self, obj: dict[str, Any]) -> None:
-        {"CoprPackage": self.feeder.package, "CoprBuild": self.feeder.build, "CoprProject": self.feeder.project}[
-            obj["kind"]
-        ]("MODIFIED", obj)
-
-    async def reconcile(self) -> float | None:
-        return await self.packages.reconcile(KEY)
-
-
-class World:
-    def __init__(self) -> None:
-        self.kube = FakeKube()
-        self.apply(source=GEM, buildOnChange=True)
-        spec = {"owner": "alice", "name": "demo", "chroots": [{"name": "debian-13-x86_64"}]}
-        self.kube.put(("coprprojects", "ns", "demo"), _object("CoprProject", "demo", spec))
-
-    def apply(self, **spec: Any) -> dict[str, Any]:
-        place = ("coprpackages", "ns", "rails")
-        held = self.kube.objects.get(place, {})
-        body = {"owner": "alice", "project": "demo", "name": "rails", **spec}
-        return self.kube.put(place, {**held, **_object("CoprPackage", "rails", body)})
-
-    @property
-    def builds(self) -> list[dict[str, Any]]:
-        return [obj for (plural, _, _), obj in self.kube.objects.items() if plural == "coprbuilds"]
-
-    @property
-    def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = self.kube.objects["coprpackages", "ns", "rails"].get("status", {})
-        return status
-
-    def finish(self, build: dict[str, Any], number: int, state: str) -> dict[str, Any]:
-        place = ("coprbuilds", "ns", build["metadata"]["name"])
-        return self.kube.put(place, {**build, "status": {"id": number, "state": state}})
-
-
-def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "creationTimestamp": "2026-01-01T12:00:00Z"}
-    return {"kind": kind, "metadata": meta, "spec": spec}
 
 
 @pytest.fixture
@@ -173,7 +108,7 @@ async def test_the_end_of_a_build_is_told_also_when_no_controller_saw_it(world: 
 async def test_builds_that_others_make_of_the_package_are_told_of_too(world: World) -> None:
     world.apply(buildOnChange=False, source=GEM)
     spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
-    hook = world.kube.put(("coprbuilds", "ns", "hook"), {**_object("CoprBuild", "hook", spec), "status": {}})
+    hook = world.kube.put(("coprbuilds", "ns", "hook"), {**manifest("CoprBuild", "hook", spec), "status": {}})
     controller = Controller(world.kube)
     controller.woken.clear()
     controller.see(world.finish(hook, 3, "running"))
@@ -211,7 +146,7 @@ async def test_a_last_build_that_is_gone_before_its_end_gives_way_to_the_one_bef
     for end in ("deleted", "of another"):
         world.apply(buildOnChange=False)
         for number, state in ((1, "succeeded"), (2, "running")):
-            build = world.kube.put(("coprbuilds", "ns", f"b{number}"), _object("CoprBuild", f"b{number}", spec))
+            build = world.kube.put(("coprbuilds", "ns", f"b{number}"), manifest("CoprBuild", f"b{number}", spec))
             world.finish(build, number, state)
         await Controller(world.kube).reconcile()
         assert world.status["lastBuild"] == {"name": "b2", "id": 2}
@@ -227,7 +162,7 @@ async def test_a_last_build_that_is_gone_before_its_end_gives_way_to_the_one_bef
 
 async def test_a_package_that_is_defined_late_knows_of_its_builds(world: World) -> None:
     spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
-    world.finish(world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", spec)), 1, "failed")
+    world.finish(world.kube.put(("coprbuilds", "ns", "b1"), manifest("CoprBuild", "b1", spec)), 1, "failed")
     world.apply(buildOnChange=False)
     await Controller(world.kube).reconcile()
     assert world.status["lastBuild"] == {"name": "b1", "id": 1, "state": "failed"}
@@ -242,104 +177,12 @@ async def test_no_build_is_made_by_an_old_version_of_the_package(world: World) -
     assert (world.builds, world.status["sourcesBuilt"]) == ([], 1)
 
 
-async def test_a_build_that_is_about_to_end_is_named_and_found_again_by_the_next_controller(world: World) -> None:
-    world.apply(buildOnChange=False)
-    spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
-    build = world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", spec))
-    controller = Controller(world.kube)
-    world.apply(buildOnChange=False, timeout=5)  # the version that it knows is not the newest any more
-    await controller.packages.announce(build_view(build))
-    assert world.status["lastBuild"] == {"name": "b1"}
-    written = len(world.kube.writes)
-    await controller.packages.announce(build_view(build))
-    assert len(world.kube.writes) == written
-    world.finish(build, 1, "failed")
-    await Controller(world.kube).reconcile()
-    assert world.status["lastBuild"] == {"name": "b1", "id": 1, "state": "failed"}
-
-
-BUILD_OF_RAILS = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(("status", "refusals"), [(503, 4), (403, 1)])
-async def test_the_end_of_a_build_waits_a_minute_at_most_for_its_package_to_be_told(
-    world: World, status: int, refusals: int
-) -> None:
-    """And not at all for what no waiting mends."""
-    build = build_view(world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", BUILD_OF_RAILS)))
-    refused = 0
-
-    async def refuse(method: str, path: str) -> None:
-        nonlocal refused
-        if method == "PATCH":
-            refused += 1
-            raise ApiError(status, "", "no")
-
-    controller = Controller(world.kube)
-    world.kube.before = refuse
-    for _ in range(refusals - 1):
-        with pytest.raises(ApiError):
-            await controller.packages.announce(build)
-        await asyncio.sleep(20)
-    await controller.packages.announce(build)
-    assert refused == refusals
-
-
-async def test_an_end_that_the_package_tells_of_is_no_news_when_the_build_is_looked_at_again(world: World) -> None:
-    world.apply(buildOnChange=False, maxBuilds=1)
-    ended = build_view(
-        world.finish(
-            world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", BUILD_OF_RAILS)), 1, "failed"
-        )
-    )
-    controller = Controller(world.kube)
-    controller.packages.look_back(ended)
-    await controller.reconcile()
-    assert world.status["lastBuild"] == {"name": "b1", "id": 1, "state": "failed"}
-    controller.woken.clear()
-    controller.packages.look_back(ended)
-    assert controller.woken == []
-
-
-async def test_nothing_is_kept_of_a_package_that_is_gone(world: World) -> None:
-    controller = Controller(world.kube)
-    await controller.reconcile()
-    controller.packages.ended(build_view(world.finish(world.builds[0], 1, "failed")))
-    await controller.reconcile()
-    held = controller.store.packages.get("ns", "rails")
-    assert held is not None
-    controller.store.package_event("DELETED", held)
-    await controller.reconcile()
-    kept = vars(controller.packages)
-    assert [kept[name] for name in ("_ended", "_counted", "_ends", "_uids", "_announcing")] == [{}] * 5
-
-
-@pytest.mark.parametrize("change", [{"namespace": "elsewhere"}, {"project": "other"}, {"owner": "mallory"}])
-async def test_a_build_of_another_project_that_claims_to_be_made_from_the_package_is_none_of_it(
-    world: World, change: dict[str, str]
-) -> None:
-    """Anyone may write an ownerReference with a uid that they have heard of."""
-    controller = Controller(world.kube)
-    spec = {**BUILD_OF_RAILS, "packageName": "evil", **{k: v for k, v in change.items() if k != "namespace"}}
-    obj = _object("CoprBuild", "evil", spec)
-    obj["metadata"]["namespace"] = change.get("namespace", "ns")
-    obj["metadata"]["ownerReferences"] = [
-        {"kind": "CoprPackage", "name": "rails", "uid": "uid-rails", "controller": True}
-    ]
-    controller.see(obj)
-    package = controller.store.packages.get("ns", "rails")
-    assert package is not None
-    assert controller.store.packages_of(build_view(obj)) == []
-    assert controller.store.builds_of_package(package) == []
-
-
 async def test_a_build_that_ends_while_the_others_are_listed_is_counted_too(world: World) -> None:
     world.apply(buildOnChange=False, maxBuilds=1)
     spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
-    world.finish(world.kube.put(("coprbuilds", "ns", "b1"), _object("CoprBuild", "b1", spec)), 1, "failed")
+    world.finish(world.kube.put(("coprbuilds", "ns", "b1"), manifest("CoprBuild", "b1", spec)), 1, "failed")
     controller = Controller(world.kube)
-    list_pages, build = world.kube.list_pages, _object("CoprBuild", "b2", spec)
+    list_pages, build = world.kube.list_pages, manifest("CoprBuild", "b2", spec)
 
     async def slow(*args: Any, **options: Any) -> Any:
         async for page in list_pages(*args, **options):
@@ -361,7 +204,7 @@ async def test_a_projects_change_may_make_builds_too_many(world: World) -> None:
     world.apply(buildOnChange=False, maxBuilds=1)
     spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
     for number in (1, 2):
-        build = world.kube.put(("coprbuilds", "ns", f"b{number}"), _object("CoprBuild", f"b{number}", spec))
+        build = world.kube.put(("coprbuilds", "ns", f"b{number}"), manifest("CoprBuild", f"b{number}", spec))
         world.finish(build, number, "failed")
     controller = Controller(world.kube)
     await controller.reconcile()
@@ -377,7 +220,7 @@ async def test_builds_too_many_are_deleted_when_one_ends_and_not_looked_for_othe
     world.apply(buildOnChange=False, source=GEM, maxBuilds=1)
     spec = {"owner": "alice", "project": "demo", "packageName": "rails", "source": GEM}
     for number in (1, 2):
-        build = world.kube.put(("coprbuilds", "ns", f"b{number}"), _object("CoprBuild", f"b{number}", spec))
+        build = world.kube.put(("coprbuilds", "ns", f"b{number}"), manifest("CoprBuild", f"b{number}", spec))
         world.finish(build, number, "failed")
     lists = 0
 
@@ -392,7 +235,7 @@ async def test_builds_too_many_are_deleted_when_one_ends_and_not_looked_for_othe
     asked = lists
     await controller.reconcile()
     assert lists == asked
-    running = world.kube.put(("coprbuilds", "ns", "b3"), _object("CoprBuild", "b3", spec))
+    running = world.kube.put(("coprbuilds", "ns", "b3"), manifest("CoprBuild", "b3", spec))
     controller.see(world.finish(running, 3, "running"))
     await controller.reconcile()
     assert ([build["metadata"]["name"] for build in world.builds], lists) == (["b2", "b3"], asked)
