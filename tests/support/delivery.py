@@ -143,12 +143,20 @@ class DeliveringPods:
         return None
 
     async def _run(self, pod: dict[str, Any]) -> None:
+        path = paths.core("pods", self.world.namespace, pod["metadata"]["name"])
         try:
             status = ended(pod, 0, await self._deliver(pod))
-            path = paths.core("pods", self.world.namespace, pod["metadata"]["name"])
             await self.world.kube.patch(f"{path}/status", {"status": status})
         except Exception as error:
-            self.errors.append(repr(error))
+            # A cancel or a removal ends a pod wherever it is; what it did then is nobody's error.
+            if await self._still_wanted(pod, path):
+                self.errors.append(repr(error))
+
+    async def _still_wanted(self, pod: dict[str, Any], path: str) -> bool:
+        found = await self.world.kube.find(path)
+        if found is None or found["metadata"]["uid"] != pod["metadata"]["uid"]:
+            return False
+        return "deletionTimestamp" not in found["metadata"]
 
     async def _deliver(self, pod: dict[str, Any]) -> StepSummary:
         plan = plan_of(pod)
