@@ -88,8 +88,13 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(cluster: clusters.Cluster, shape: Shape, behaviour: str = "succeed") -> AsyncIterator[Stage]:
-    """A new namespace. It stays behind when it is left: deleting thousands of objects would disturb what follows."""
+async def stage(
+    cluster: clusters.Cluster, shape: Shape, behaviour: str = "succeed", *, pods: bool = False
+) -> AsyncIterator[Stage]:
+    """A new namespace; with `pods` the observer looks at them too.
+
+    It stays behind when it is left: deleting thousands of objects would disturb what follows.
+    """
     namespace = new_name()
     behaviour = "only-the-source" if shape == SINGLE else behaviour
     async with await KubeClient.from_environment(kubeconfig=str(cluster.kubeconfig)) as kube:
@@ -100,7 +105,7 @@ async def stage(cluster: clusters.Cluster, shape: Shape, behaviour: str = "succe
             url = (await process.stdout.readline()).decode().strip()
             if not url:
                 raise BenchError(f"the stage did not start: see {LOGS}")
-            async with Observer(kube, namespace).serve() as observer:
+            async with Observer(kube, namespace, pods=pods).serve() as observer:
                 yield Stage(cluster, kube, namespace, shape, url, observer)
 
 

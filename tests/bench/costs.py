@@ -31,7 +31,7 @@ async def measure(cluster: Cluster, sizes: Sizes, wanted: frozenset[str], report
         order = contestants.NAMES[number % 3 :] + contestants.NAMES[: number % 3]
         if "P1" in wanted:
             for name in order:
-                async with arena.stage(cluster, ONE) as stage, contestants.start(name, stage) as contestant:
+                async with arena.stage(cluster, ONE, pods=True) as stage, contestants.start(name, stage) as contestant:
                     sample = await load.idle(contestant, stage, sizes.idle)
                 loads.idle[name, ONE].append(sample)
                 report(f"round {number + 1}: {name}: {len(sample.units)} builds one by one")
@@ -55,7 +55,7 @@ def latency(loads: Loads) -> list[Figure]:
             baseline=_ms(minimal, what, percent), target=Target("<=", bound),
         )  # fmt: skip
 
-    start, handover, end = "CoprBuild accepted to first Job", "SRPM Job done to chroot Job", "last Job done to end"
+    start, handover, end = "CoprBuild accepted to first Job", "SRPM pod's end to chroot Job", "last pod's end to end"
     return [
         line(start, "starts", 50, 15),
         line(start, "starts", 99, 50),

@@ -31,9 +31,9 @@ class Sample:
     starts: list[float] = field(default_factory=list)
     """Seconds from the accepted CoprBuild to its first Job."""
     handovers: list[float] = field(default_factory=list)
-    """Seconds from the end of the source Job to the last chroot's Job."""
+    """Seconds from the end of the source pod to the last chroot's Job; where the observer looked at pods."""
     ends: list[float] = field(default_factory=list)
-    """Seconds from the end of the last Job to the build's final state."""
+    """Seconds from the end of the last pod to the build's final state; where the observer looked at pods."""
     totals: list[float] = field(default_factory=list)
     """Seconds from the accepted CoprBuild to its final state."""
 
@@ -110,6 +110,10 @@ async def _measured(contestant: Contestant, stage: Stage, submit_all: Submit) ->
     await observer.until_ended(before + len(uids), PATIENCE)
     units = tuple(observer.units[uid] for uid in uids)
     ends = [unit.ended for unit in units if unit.ended is not None]
+    # A build ends with its pods; what its Jobs cost is known when the Job controller has done with them.
+    await observer.until(
+        lambda: all(len(unit.done) == stage.shape.jobs for unit in units), PATIENCE, lambda: "not all Jobs are complete"
+    )
     if wrong := [unit for unit in units if unit.state not in ("succeeded", "skipped")]:
         raise BenchError(f"{len(wrong)} builds ended otherwise than they should: {wrong[0]}")
     return Sample(
@@ -127,12 +131,12 @@ def _spans(units: tuple[Unit, ...]) -> dict[str, list[float]]:
     spans: dict[str, list[float]] = {"starts": [], "handovers": [], "ends": [], "totals": []}
     for unit in units:
         assert unit.ended is not None
-        source_done = unit.done[names.SOURCE_STEP]
         spans["starts"].append(max(0.0, unit.made[names.SOURCE_STEP] - unit.posted))
-        spans["ends"].append(max(0.0, unit.ended - max(unit.done.values())))
         spans["totals"].append(unit.ended - unit.posted)
-        if len(unit.made) > 1:
-            spans["handovers"].append(max(0.0, max(_chroots(unit)) - source_done))
+        if unit.left:
+            spans["ends"].append(max(0.0, unit.ended - max(unit.left.values())))
+        if unit.left and len(unit.made) > 1:
+            spans["handovers"].append(max(0.0, max(_chroots(unit)) - unit.left[names.SOURCE_STEP]))
     return spans
 
 

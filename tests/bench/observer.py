@@ -1,4 +1,7 @@
-"""When what happened, seen from outside: one watch of Jobs and one of CoprBuilds, the same for all contestants."""
+"""When what happened, seen from outside: the same watches for all contestants, of Jobs and CoprBuilds.
+
+And of Pods, where it matters when they end.
+"""
 
 import asyncio
 import contextlib
@@ -26,6 +29,8 @@ class Unit:
     """By step: when its Job was seen."""
     done: dict[str, float] = field(default_factory=dict)
     """By step: when its Job was seen complete."""
+    left: dict[str, float] = field(default_factory=dict)
+    """By step: when its pod was seen to have succeeded, if pods are looked at."""
     ended: float | None = None
     state: str = ""
     """As last seen; the final one stays."""
@@ -34,9 +39,11 @@ class Unit:
 class Observer:
     """Use with `async with serve()`. Units are known by the build's uid, which is a label of every Job."""
 
-    def __init__(self, kube: KubeClient, namespace: str) -> None:
+    def __init__(self, kube: KubeClient, namespace: str, *, pods: bool = False) -> None:
         self._kube = kube
-        self._namespace = namespace
+        self._looks = {paths.jobs(namespace): self._job, paths.copr("coprbuilds", namespace): self._build}
+        if pods:
+            self._looks[paths.core("pods", namespace)] = self._pod
         self.units: dict[str, Unit] = {}
         self.on_job_done: Callable[[str, str], None] = lambda uid, step: None
         """Called with uid and step (SOURCE_STEP or a chroot's label)."""
@@ -46,10 +53,7 @@ class Observer:
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator["Observer"]:
-        tasks = [
-            asyncio.create_task(self._watch(paths.jobs(self._namespace), self._job)),
-            asyncio.create_task(self._watch(paths.copr("coprbuilds", self._namespace), self._build)),
-        ]
+        tasks = [asyncio.create_task(self._watch(path, look)) for path, look in self._looks.items()]
         try:
             yield self
         finally:
@@ -110,9 +114,13 @@ class Observer:
             version = ""
             await asyncio.sleep(0.05)
 
+    def _pod(self, pod: dict[str, Any]) -> None:
+        uid, step = _whose(pod)
+        if pod["status"].get("phase") == "Succeeded":
+            self.unit(uid).left.setdefault(step, asyncio.get_running_loop().time())
+
     def _job(self, job: dict[str, Any]) -> None:
-        labels = job["metadata"]["labels"]
-        uid, step = labels[names.LABEL_BUILD_UID], labels.get(names.LABEL_CHROOT, names.SOURCE_STEP)
+        uid, step = _whose(job)
         unit, now = self.unit(uid), asyncio.get_running_loop().time()
         if step not in unit.made:
             unit.made[step] = now
@@ -130,3 +138,9 @@ class Observer:
         elif state is not None and self.unit(uid).ended is None:
             self.unit(uid).state = state
             self._news.set()
+
+
+def _whose(obj: dict[str, Any]) -> tuple[str, str]:
+    """uid of the build and name of the step that a Job or Pod belongs to."""
+    labels = obj["metadata"]["labels"]
+    return labels[names.LABEL_BUILD_UID], labels.get(names.LABEL_CHROOT, names.SOURCE_STEP)

@@ -94,8 +94,8 @@ class Cluster:
         return self._api.find("pods", work.namespace, work.pod) if work.pod is not None else None
 
     def live(self) -> list[Work]:
-        """Jobs that have not ended and are not going away."""
-        return [work for work in self.works.values() if is_live(self.job(work))]
+        """Jobs that have not ended and are not going away, and whose pods have not succeeded."""
+        return [work for work in self.works.values() if is_live(self.job(work)) and not _done(self.pod(work))]
 
     def busy(self) -> list[Work]:
         """Jobs whose pod can go on."""
@@ -313,6 +313,10 @@ def is_there(job: Obj | None) -> bool:
 def is_live(job: Obj | None) -> bool:
     """There is a Job that has not ended and is not going away."""
     return job is not None and is_there(job) and not _leaving(job)
+
+
+def _done(pod: Obj | None) -> bool:
+    return pod is not None and (pod.get("status") or {}).get("phase") == "Succeeded"
 
 
 def _leaving(obj: Obj) -> bool:

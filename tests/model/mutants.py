@@ -74,6 +74,12 @@ MUTANTS = (
         scenes.a_job_is_lost_and_nobody_says_so,
     ),
     Mutant(
+        "a pod that runs is read as one that has succeeded",
+        Edit(outcome.read_step, 'pod.phase == "Succeeded"', 'pod.phase != "Pending"'),
+        "was called infrastructure",
+        scenes.a_build_succeeds,
+    ),
+    Mutant(
         "a Job that was not seen is lost",
         Edit(steps._unseen, "job_name in observed.missing_jobs", "True"),
         "was called infrastructure",

@@ -40,11 +40,12 @@ class Blown:
         self._blow = blow
 
     def plays(self, end: End, event: Callable[[Story], None] | None) -> tuple[Any, ...]:
-        """To the end of all builds, with something that happens when the RPMs of `one` are built; what there is then:
-        Jobs, all that statuses show but the id, since ids may have gaps, and what the packages say."""
+        """To the end of all builds, with something that happens when the RPMs of `one` are begun: no pod is near its
+        end then, not even when a write has to be made again. What there is in the end: Jobs, all that statuses show but
+        the id, since ids may have gaps, and what the packages say."""
         rounds = iter(range(ROUNDS))
         while not self._over() and next(rounds, None) is not None:
-            if event is not None and self.story.world.builds and self.story.state(X86) == "running":
+            if event is not None and self.story.world.builds and self.story.state(X86) == "starting":
                 event(self.story)
                 event = None
             self._round(end)

@@ -37,7 +37,12 @@ class Work:
 
     @property
     def live(self) -> bool:
-        return self.there and self.job.state == "active" and not self.job.deleting
+        return self.there and self.job.state == "active" and not self.job.deleting and not self.done
+
+    @property
+    def done(self) -> bool:
+        """One of its pods has succeeded."""
+        return any(pod.phase == "Succeeded" for pod in self.pods.values())
 
 
 @dataclass
@@ -189,8 +194,8 @@ class Judge:
         elif new.state not in TERMINAL:
             assert ORDER.index(new.state) >= ORDER.index(state), f"I2: {name} went from {state} to {new.state}"
         if new.state == "succeeded":
-            done = [w for w in self._tries(uid, name, new.attempt) if w.job.state == "complete"]
-            assert done, f"I4: {name} succeeded, and its Job did not"
+            done = [w for w in self._tries(uid, name, new.attempt) if w.done]
+            assert done, f"I4: {name} succeeded, and its pod did not"
             if isinstance(new, ChrootStatus):
                 assert new.packages in {_packages(w) for w in done}, f"I4: {name} has not {new.packages} packages"
 

@@ -43,17 +43,16 @@ class Story:
         meta = {"name": "hello", "namespace": "here", "uid": uid, "generation": 1, "finalizers": [names.FINALIZER]}
         self.tell("coprbuilds", {"metadata": meta, "spec": {"cancel": cancel}, "status": body})
 
-    def job(self, uid: str = "job", attempt: int = 1, step: str = CHROOT, ended: str = "") -> None:
+    def job(self, uid: str = "job", attempt: int = 1, step: str = CHROOT) -> None:
         owner = {"kind": "CoprBuild", "name": "hello", "uid": UID, "controller": True}
         meta = {"name": names.job_name(UID, step, attempt), "namespace": "here", "uid": uid,
                 "creationTimestamp": "2026-01-01T12:00:00Z", "ownerReferences": [owner]}  # fmt: skip
-        conditions = [{"type": ended, "status": "True"}] if ended else []
-        self.tell("jobs", {"metadata": meta, "spec": {}, "status": {"conditions": conditions}})
+        self.tell("jobs", {"metadata": meta, "spec": {}, "status": {}})
 
-    def pod(self, uid: str = "pod", job: str = "job") -> None:
+    def pod(self, uid: str = "pod", job: str = "job", phase: str = "Running") -> None:
         owner = {"kind": "Job", "name": "any", "uid": job, "controller": True}
         meta = {"name": uid, "namespace": "here", "uid": uid, "ownerReferences": [owner]}
-        self.tell("pods", {"metadata": meta, "spec": {}, "status": {}})
+        self.tell("pods", {"metadata": meta, "spec": {}, "status": {"phase": phase}})
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def story() -> Story:
     told = Story()
     told.build("running", source={"state": "running", "attempt": 1}, chroots=[])
     told.job("source", step=names.SOURCE_STEP)
-    told.job("source", step=names.SOURCE_STEP, ended="Complete")
+    told.pod("source-pod", "source", "Succeeded")
     told.build("pending")
     told.job()
     told.pod()
@@ -88,7 +87,7 @@ def test_i3_a_build_without_an_end(story: Story) -> None:
         story.judge.check_calm()
 
 
-def test_i4_a_success_without_a_complete_job(story: Story) -> None:
+def test_i4_a_success_without_a_pod_that_succeeded(story: Story) -> None:
     with pytest.raises(AssertionError, match="I4"):
         story.build("succeeded")
 

@@ -32,7 +32,7 @@ ROUNDS = 12
 PAUSES = {Urgency.NOW: 0.0, Urgency.SOON: 2.0, Urgency.LAZY: 60.0}
 """Seconds between two status writes of one build, by how urgent the later one is.
 
-The Job controller needs 1.02 s to see a pod's end: a pause of one second would show what is over a moment later."""
+A kubelet tells of its pods once a second: a pause of one second would show what is over a moment later."""
 
 Requeue = float | None
 """Seconds until the key is due again; None when only an event can bring news."""

@@ -226,6 +226,7 @@ class Store:
             return
         if view.state != "active" and self.builds.has_left(view.owner[1]):
             self._retire(view)
+            return
         if kind != "DELETED" and _same(held, view):
             return
         # The end of one whose name another has taken was not seen, and never will be.

@@ -62,5 +62,5 @@ def leftovers(observed: Observed) -> Iterator[Action]:
         for number in range(1, names.MAX_ATTEMPTS + 1):
             job = observed.jobs.get(names.job_name(observed.build.uid, name, number))
             done = number < attempt or state in TERMINAL
-            if job is not None and done and job.state == "active" and not job.deleting:
+            if job is not None and done and observed.runs(job) and not job.deleting:
                 yield actions.DeleteJob(job.name, job.uid)

@@ -207,6 +207,11 @@ class Observed:
     backend_message: str = ""
     """What the backend said, or why it can't be reached, when it would not do what was asked."""
 
+    def runs(self, job: JobView) -> bool:
+        """Whether it still does anything; the Job controller notices only later that its pod has succeeded."""
+        pod = self.pods.get(job.uid)
+        return job.state == "active" and (pod is None or pod.phase != "Succeeded")
+
 
 def parse_time(text: str | None) -> datetime | None:
     """RFC 3339 as Kubernetes writes it, or None."""

@@ -60,14 +60,21 @@ def work_container(step: str) -> Literal["source", "build"]:
 def read_step(
     step: str, job: JobView, pod: PodView | None, *, timeout: int, deadlines: Deadlines, now: datetime
 ) -> Reading:
-    """Reads the step's current Job. A deadline that has passed makes an unfinished step failed."""
+    """Reads the step's current Job. A deadline that has passed makes an unfinished step failed.
+
+    A pod that has succeeded says all, and the Job controller will say no other: it notices a second later, or much
+    later when it is busy. A failure is the Job's to tell: why a pod failed may be added to it afterwards.
+    """
+    if pod is not None and pod.phase == "Succeeded":
+        return _succeeded(step, job, pod)
     awaited = _pod_awaited_until(job, pod)
     if awaited is not None and now < awaited:
         reading = _running(step, job, pod, timeout=timeout, deadlines=deadlines)
         message = "the Job has ended; the end of its pod was not seen yet"
         return Reading(reading.state, reading.reason, message, deadline=awaited)
     if job.state == "complete":
-        return _completed(step, job, pod)
+        fault = Fault("PodLost", "the Job is complete, but its pod was gone before its result was read", COLLECT)
+        return Reading("failed", "", fault=fault, ended=job.finished)
     if job.state == "failed":
         return Reading("failed", "", fault=_why_failed(step, job, pod), ended=job.finished)
     reading = _running(step, job, pod, timeout=timeout, deadlines=deadlines)
@@ -92,21 +99,20 @@ def _summary(container: ContainerView | None) -> StepSummary | None:
         return None
 
 
-def _completed(step: str, job: JobView, pod: PodView | None) -> Reading:
-    """A Job completes only when all containers ended with 0: then `collect` has stored, and published, everything."""
-    if pod is None:
-        fault = Fault("PodLost", "the Job is complete, but its pod was gone before its result was read", COLLECT)
-        return Reading("failed", "", fault=fault, ended=job.finished)
+def _succeeded(step: str, job: JobView, pod: PodView) -> Reading:
+    """All containers have ended with 0: then `collect` has stored, and published, everything."""
+    ends = [container.finished for container in pod.containers.values() if container.finished is not None]
+    ended = max(ends, default=job.finished or pod.created)
     summary = _summary(pod.containers.get(COLLECT))
     if summary is None:
         fault = Fault("CollectFailed", "the collect container left no summary that can be read", COLLECT)
-        return Reading("failed", "", fault=fault, ended=job.finished)
+        return Reading("failed", "", fault=fault, ended=ended)
     if summary.outcome == "failed":
-        return Reading("failed", "", fault=_from_summary(step, summary), summary=summary, ended=job.finished)
+        return Reading("failed", "", fault=_from_summary(step, summary), summary=summary, ended=ended)
     if step == names.SOURCE_STEP and (summary.package is None or summary.srpm is None):
         fault = Fault("CollectFailed", "the collect container's summary names no SRPM", COLLECT)
-        return Reading("failed", "", fault=fault, ended=job.finished)
-    return Reading("succeeded", "", summary=summary, ended=job.finished)
+        return Reading("failed", "", fault=fault, ended=ended)
+    return Reading("succeeded", "", summary=summary, ended=ended)
 
 
 def _from_summary(step: str, summary: StepSummary) -> Fault:

@@ -322,7 +322,7 @@ class _Planner:
         stops = [
             actions.DeleteJob(job.name, job.uid)
             for job in self.observed.jobs.values()
-            if job.state == "active" and not job.deleting
+            if self.observed.runs(job) and not job.deleting
         ]
         if unseen or stops:
             return Plan(actions=(*unseen, *stops))

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.core import actions, names
 from copr_operator.core.decision import Plan, Urgency
@@ -43,11 +45,13 @@ class TestCancel:
         assert {c.state for c in decision.status.chroots} == {"canceled"}
         assert reason(decision) == "Canceled"
 
-    def test_a_completion_that_was_seen_wins_over_a_cancel(self) -> None:
-        first = job(D12, state="complete")
+    @pytest.mark.parametrize("noticed", ["active", "complete"])
+    def test_a_completion_that_was_seen_wins_over_a_cancel(self, noticed: str) -> None:
+        first = job(D12, state=noticed)
         done = pod(first, "Succeeded", build=container(), collect=said(RPMS_MADE))
         status = imported(ChrootStatus(name=D12, state="running"))
         decision = plan(observed(build(status, cancel=True), first, pods=(done,)), CONFIG)
+        assert decision.actions == ()
         assert decision.status is not None
         assert decision.status.state == "succeeded"
 
@@ -89,6 +93,11 @@ class TestEnded:
         running = job(D12)
         status = self.ended().model_copy(update={"chroots": [ChrootStatus(name=D12, state="failed")]})
         assert plan(observed(build(status), running), CONFIG).actions == (actions.DeleteJob(running.name, running.uid),)
+
+    def test_a_job_whose_pod_has_succeeded_is_left_to_the_job_controller(self) -> None:
+        last = job(D12)
+        done = pod(last, "Succeeded", build=container(), collect=said(RPMS_MADE))
+        assert plan(observed(build(self.ended()), last, pods=(done,)), CONFIG) == Plan(forget=True)
 
 
 class TestDeletion:

@@ -29,6 +29,7 @@ from tests.support.builders import (
     job,
     observed,
     pod,
+    reason,
     said,
 )
 
@@ -116,6 +117,36 @@ class TestPodLag:
         assert (_chroot(early).state, _chroot(early).attempt) == ("running", 1)
         done = pod(first, "Succeeded", build=container(), collect=said(RPMS_MADE))
         assert _chroot(plan(observed(build(status), first, pods=(done,)), CONFIG)).state == "succeeded"
+
+
+class TestPodsThatSucceeded:
+    """`collect` ends with 0 when all is stored and published: the Job controller's notice would only cost a second."""
+
+    def test_the_step_has_succeeded_before_its_job_has(self) -> None:
+        source = job(SRC)
+        reading = step("running", source, pods=(pod(source, "Succeeded", source=container(), collect=said(SRPM_MADE)),))
+        assert (reading.state, reading.ended, reading.actions) == ("succeeded", at(60), ())
+
+    def test_that_its_job_failed_meanwhile_takes_nothing_back(self) -> None:
+        """Somebody gave the Job a deadline, say, and the Job controller was behind."""
+        source = job(SRC, state="failed")
+        done = pod(source, "Succeeded", source=container(), collect=said(SRPM_MADE))
+        assert step("running", source, pods=(done,)).state == "succeeded"
+
+    def test_a_pod_that_failed_is_the_jobs_to_tell_of(self) -> None:
+        source = job(SRC)
+        reading = step("running", source, pods=(pod(source, "Failed", source=container(code=28)),))
+        assert (reading.state, reading.fault) == ("importing", None)
+
+    def test_a_summary_that_can_not_be_read_is_tried_again_when_the_job_has_ended(self) -> None:
+        first = job(D12)
+        status = imported(ChrootStatus(name=D12, state="running"), ChrootStatus(name=D13, state="succeeded"))
+        torn = pod(first, "Succeeded", build=container(), collect=container(message="{"))
+        again = plan(observed(build(status), first, pods=(torn,)), CONFIG)
+        assert (_chroot(again).state, _chroot(again).attempt, again.actions) == ("pending", 2, ())
+        assert again.status is not None
+        waiting = plan(observed(build(again.status), first, pods=(torn,)), CONFIG)
+        assert (reason(waiting), waiting.actions) == ("WaitingForPreviousJob", ())
 
 
 class TestUnseenJobs:
