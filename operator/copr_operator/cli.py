@@ -315,7 +315,8 @@ def agent() -> None:
 @agent.command()
 def fetch() -> None:
     """Bring the inputs into the pod."""
-    from copr_operator.builder.agent import fetch
+    with _importing():
+        from copr_operator.builder.agent import fetch
 
     sys.exit(fetch.main())
 
@@ -323,6 +324,7 @@ def fetch() -> None:
 @agent.command()
 def collect() -> None:
     """Follow the log, then store the results."""
-    from copr_operator.builder.agent import collect
+    with _importing():
+        from copr_operator.builder.agent import collect
 
     sys.exit(collect.main())
