@@ -186,7 +186,7 @@ class Observed:
     jobs: Mapping[str, JobView] = field(default_factory=dict)
     """By Job name; only Jobs of this build's uid."""
     pods: Mapping[str, PodView] = field(default_factory=dict)
-    """The newest pod of each Job, by Job uid."""
+    """By Job uid the pod that tells of each Job: one that has succeeded, else the newest."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """By the name of the Job; what Events say of a pod, by the name of the pod."""
     missing_jobs: frozenset[str] = frozenset()
