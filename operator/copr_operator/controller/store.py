@@ -96,7 +96,7 @@ class Store:
         for job in jobs:
             pods = self.pods.indexed((job.namespace, job.uid))
             if pods:
-                telling[job.uid] = max(pods, key=lambda pod: (pod.phase == "Succeeded", pod.created, pod.name))
+                telling[job.uid] = max(pods, key=lambda pod: (pod.succeeded, pod.created, pod.name))
         return telling
 
     def project_of(self, part: BuildView | PackageView) -> ProjectView | None:

@@ -51,6 +51,11 @@ class PodView:
     deleting: bool = False
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
 
+    @property
+    def succeeded(self) -> bool:
+        """All its containers have ended with 0, for good: `collect` has stored and published what was made."""
+        return self.phase == "Succeeded"
+
 
 @dataclass(frozen=True)
 class JobView:
@@ -210,7 +215,7 @@ class Observed:
     def runs(self, job: JobView) -> bool:
         """Whether it still does anything; the Job controller notices only later that its pod has succeeded."""
         pod = self.pods.get(job.uid)
-        return job.state == "active" and (pod is None or pod.phase != "Succeeded")
+        return job.state == "active" and (pod is None or not pod.succeeded)
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -65,7 +65,7 @@ def read_step(
     A pod that has succeeded says all, and the Job controller will say no other: it notices a second later, or much
     later when it is busy. A failure is the Job's to tell: why a pod failed may be added to it afterwards.
     """
-    if pod is not None and pod.phase == "Succeeded":
+    if pod is not None and pod.succeeded:
         return _succeeded(step, job, pod)
     awaited = _pod_awaited_until(job, pod)
     if awaited is not None and now < awaited:
@@ -100,7 +100,7 @@ def _summary(container: ContainerView | None) -> StepSummary | None:
 
 
 def _succeeded(step: str, job: JobView, pod: PodView) -> Reading:
-    """All containers have ended with 0: then `collect` has stored, and published, everything."""
+    """What the pod's summary says."""
     ends = [container.finished for container in pod.containers.values() if container.finished is not None]
     ended = max(ends, default=job.finished or pod.created)
     summary = _summary(pod.containers.get(COLLECT))
