@@ -84,8 +84,12 @@ def read_step(
 
 
 def _pod_awaited_until(job: JobView, pod: PodView | None) -> datetime | None:
-    """For a Job that has ended: how long its pod's end may come later. None when nothing is missing."""
-    if job.finished is None or (pod is not None and pod.phase in ("Succeeded", "Failed")):
+    """For a Job that has ended: how long the end of the pod that made it end may come later; None when that was seen.
+
+    A complete Job has a pod that has succeeded, whichever others it had.
+    """
+    told = job.state == "failed" and pod is not None and pod.phase == "Failed"
+    if job.finished is None or told:
         return None
     return job.finished + timedelta(seconds=POD_LAG)
 
