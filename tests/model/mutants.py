@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pod that runs is read as one that has succeeded",
-        Edit(outcome.read_step, 'pod.phase == "Succeeded"', 'pod.phase != "Pending"'),
+        Edit(outcome.read_step, "pod.succeeded", "pod.phase != 'Pending'"),
         "was called infrastructure",
         scenes.a_build_succeeds,
     ),

@@ -42,7 +42,7 @@ class Work:
     @property
     def done(self) -> bool:
         """One of its pods has succeeded."""
-        return any(pod.phase == "Succeeded" for pod in self.pods.values())
+        return any(pod.succeeded for pod in self.pods.values())
 
 
 @dataclass

@@ -133,7 +133,7 @@ class Reconciler:
             project=self._store.project_of(build),
             chroots=self._store.chroots,
             jobs=jobs,
-            pods=self._store.newest_pods(jobs.values()),
+            pods=self._store.pods_of(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
             batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
             original=await self._original_of(build) if waiting else None,

@@ -87,14 +87,17 @@ class Store:
     def jobs_of(self, build: BuildView) -> dict[str, JobView]:
         return {job.name: job for job in self.jobs.indexed((build.namespace, build.uid))}
 
-    def newest_pods(self, jobs: Iterable[JobView]) -> dict[str, PodView]:
-        """The newest pod of each Job, by Job uid."""
-        newest = {}
+    def pods_of(self, jobs: Iterable[JobView]) -> dict[str, PodView]:
+        """By Job uid the pod that tells of each: one that has succeeded, else the newest.
+
+        A Job controller that has lost an answer makes a pod again, and takes away whichever it likes.
+        """
+        telling = {}
         for job in jobs:
             pods = self.pods.indexed((job.namespace, job.uid))
             if pods:
-                newest[job.uid] = max(pods, key=lambda pod: (pod.created, pod.name))
-        return newest
+                telling[job.uid] = max(pods, key=lambda pod: (pod.succeeded, pod.created, pod.name))
+        return telling
 
     def project_of(self, part: BuildView | PackageView) -> ProjectView | None:
         """The CoprProject of the same namespace with its owner and project name; whoever holds the name first."""

@@ -51,6 +51,11 @@ class PodView:
     deleting: bool = False
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
 
+    @property
+    def succeeded(self) -> bool:
+        """All its containers have ended with 0, for good: `collect` has stored and published what was made."""
+        return self.phase == "Succeeded"
+
 
 @dataclass(frozen=True)
 class JobView:
@@ -186,7 +191,7 @@ class Observed:
     jobs: Mapping[str, JobView] = field(default_factory=dict)
     """By Job name; only Jobs of this build's uid."""
     pods: Mapping[str, PodView] = field(default_factory=dict)
-    """The newest pod of each Job, by Job uid."""
+    """By Job uid the pod that tells of each Job: one that has succeeded, else the newest."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """By the name of the Job; what Events say of a pod, by the name of the pod."""
     missing_jobs: frozenset[str] = frozenset()
@@ -210,7 +215,7 @@ class Observed:
     def runs(self, job: JobView) -> bool:
         """Whether it still does anything; the Job controller notices only later that its pod has succeeded."""
         pod = self.pods.get(job.uid)
-        return job.state == "active" and (pod is None or pod.phase != "Succeeded")
+        return job.state == "active" and (pod is None or not pod.succeeded)
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -65,7 +65,7 @@ def read_step(
     A pod that has succeeded says all, and the Job controller will say no other: it notices a second later, or much
     later when it is busy. A failure is the Job's to tell: why a pod failed may be added to it afterwards.
     """
-    if pod is not None and pod.phase == "Succeeded":
+    if pod is not None and pod.succeeded:
         return _succeeded(step, job, pod)
     awaited = _pod_awaited_until(job, pod)
     if awaited is not None and now < awaited:
@@ -84,8 +84,12 @@ def read_step(
 
 
 def _pod_awaited_until(job: JobView, pod: PodView | None) -> datetime | None:
-    """For a Job that has ended: how long its pod's end may come later. None when nothing is missing."""
-    if job.finished is None or (pod is not None and pod.phase in ("Succeeded", "Failed")):
+    """For a Job that has ended: how long the end of the pod that made it end may come later; None when that was seen.
+
+    A complete Job has a pod that has succeeded, whichever others it had.
+    """
+    told = job.state == "failed" and pod is not None and pod.phase == "Failed"
+    if job.finished is None or told:
         return None
     return job.finished + timedelta(seconds=POD_LAG)
 
@@ -100,7 +104,7 @@ def _summary(container: ContainerView | None) -> StepSummary | None:
 
 
 def _succeeded(step: str, job: JobView, pod: PodView) -> Reading:
-    """All containers have ended with 0: then `collect` has stored, and published, everything."""
+    """What the pod's summary says."""
     ends = [container.finished for container in pod.containers.values() if container.finished is not None]
     ended = max(ends, default=job.finished or pod.created)
     summary = _summary(pod.containers.get(COLLECT))

@@ -241,7 +241,7 @@ class TestJobsAndPods:
         real = job(mine)
         store.assume_job(real)
         store.pod_event("ADDED", pod(replace(real, namespace="elsewhere")))
-        assert store.newest_pods([real]) == {}
+        assert store.pods_of([real]) == {}
         assert store.names() == []
 
     def test_a_pod_wakes_the_build_of_its_job(self, store: Watched) -> None:
@@ -256,7 +256,7 @@ class TestJobsAndPods:
         assert store.names() == []
         store.job_event("ADDED", real)
         assert store.names() == ["hello"]
-        assert list(store.newest_pods([real])) == [real.uid]
+        assert list(store.pods_of([real])) == [real.uid]
 
     def test_a_new_version_that_says_nothing_new_wakes_nobody(self, store: Watched) -> None:
         real = job(build())
@@ -269,15 +269,17 @@ class TestJobsAndPods:
         store.job_event("DELETED", replace(real, resource_version="9"))
         assert store.names() == ["hello"]
 
-    def test_of_several_pods_the_newest_counts(self, store: Watched) -> None:
+    def test_of_several_pods_one_that_has_succeeded_counts_or_the_newest(self, store: Watched) -> None:
         real = job(build())
         store.pod_event("ADDED", pod(real, "second", created=at(5)))
         store.pod_event("ADDED", pod(real, "first"))
-        assert store.newest_pods([real])[real.uid].name == "second"
+        assert store.pods_of([real])[real.uid].name == "second"
+        store.pod_event("MODIFIED", replace(pod(real, "first"), phase="Succeeded", resource_version="7"))
+        assert store.pods_of([real])[real.uid].name == "first"
         store.pod_event("DELETED", pod(real, "second", created=at(5)))
-        assert store.newest_pods([real])[real.uid].name == "first"
+        assert store.pods_of([real])[real.uid].name == "first"
         store.pod_event("DELETED", pod(real, "first"))
-        assert store.newest_pods([real]) == {}
+        assert store.pods_of([real]) == {}
 
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
@@ -285,7 +287,7 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "rivals": lambda store: store.rivals(project()),
     "builds_of": lambda store: store.builds_of(project()),
     "jobs_of": lambda store: store.jobs_of(build()),
-    "newest_pods": lambda store: store.newest_pods([job(build())]),
+    "pods_of": lambda store: store.pods_of([job(build())]),
     "batched": lambda store: store.batched("ns"),
     "project_event": lambda store: store.project_event("MODIFIED", project(version=9)),
     "chroot_event": lambda store: store.chroot_event("ADDED", chroot()),

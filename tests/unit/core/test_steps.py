@@ -99,6 +99,15 @@ class TestPodLag:
         assert lost.fault is not None
         assert (lost.state, lost.fault.reason) == ("failed", "PodLost")
 
+    def test_a_complete_job_has_another_pod_than_one_that_failed(self) -> None:
+        """The Job controller had lost an answer, made a second pod, and took it away."""
+        source = job(SRC, state="complete")
+        second = pod(source, "Failed", source=container(code=31), collect=container(code=0))
+        assert step("running", source, pods=(second,)).fault is None
+        lost = step("running", source, pods=(second,), now=ENDED + POD_LAG)
+        assert lost.fault is not None
+        assert lost.fault.reason == "PodLost"
+
     def test_the_pods_end_decides_when_it_comes(self) -> None:
         source = job(SRC, state="complete")
         done = pod(source, "Succeeded", source=container(), collect=said(SRPM_MADE))
