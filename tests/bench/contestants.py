@@ -28,12 +28,17 @@ class Contestant(Protocol):
 
 @contextlib.asynccontextmanager
 async def start(name: str, stage: Stage) -> AsyncIterator[Contestant]:
-    """The contestant, warm: a first build has gone through, which it may have listed, and one that it has watched."""
+    """The contestant, warm."""
     async with _STARTS[name](stage) as contestant:
-        for number in (1, 2):
-            await contestant.submit()
-            await stage.observer.until_ended(number, patience=30)
+        await warm(contestant, stage)
         yield contestant
+
+
+async def warm(contestant: Contestant, stage: Stage) -> None:
+    """A first build goes through, which it may have listed, and then one that it has watched."""
+    for number in (1, 2):
+        await contestant.submit()
+        await stage.observer.until_ended(number, patience=30)
 
 
 class Bare:

@@ -82,8 +82,7 @@ async def _counted(name: str, stage: Stage) -> AsyncIterator[tuple[Controlled, A
     async with ApiProxy(stage.kube).serve() as proxy:
         behind = contestants.behind(name, stage, proxied(proxy.url, stage.namespace))
         async with behind as contestant:
-            await contestant.submit()
-            await stage.observer.until_ended(1, PATIENCE)
+            await contestants.warm(contestant, stage)
             yield contestant, proxy
 
 

@@ -108,15 +108,18 @@ def _succeeded(step: str, job: JobView, pod: PodView) -> Reading:
     ends = [container.finished for container in pod.containers.values() if container.finished is not None]
     ended = max(ends, default=job.finished or pod.created)
     summary = _summary(pod.containers.get(COLLECT))
+    fault = _told_fault(step, summary)
+    return Reading("failed" if fault is not None else "succeeded", "", summary=summary, fault=fault, ended=ended)
+
+
+def _told_fault(step: str, summary: StepSummary | None) -> Fault | None:
     if summary is None:
-        fault = Fault("CollectFailed", "the collect container left no summary that can be read", COLLECT)
-        return Reading("failed", "", fault=fault, ended=ended)
+        return Fault("CollectFailed", "the collect container left no summary that can be read", COLLECT)
     if summary.outcome == "failed":
-        return Reading("failed", "", fault=_from_summary(step, summary), summary=summary, ended=ended)
+        return _from_summary(step, summary)
     if step == names.SOURCE_STEP and (summary.package is None or summary.srpm is None):
-        fault = Fault("CollectFailed", "the collect container's summary names no SRPM", COLLECT)
-        return Reading("failed", "", fault=fault, ended=ended)
-    return Reading("succeeded", "", summary=summary, ended=ended)
+        return Fault("CollectFailed", "the collect container's summary names no SRPM", COLLECT)
+    return None
 
 
 def _from_summary(step: str, summary: StepSummary) -> Fault:

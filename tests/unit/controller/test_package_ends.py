@@ -50,7 +50,7 @@ async def test_the_end_of_a_build_waits_a_minute_at_most_for_its_package_to_be_t
     for _ in range(refusals - 1):
         with pytest.raises(ApiError):
             await controller.packages.announce(build)
-        await asyncio.sleep(20)
+        await asyncio.sleep(20)  # of looptime: none really passes
     await controller.packages.announce(build)
     assert refused == refusals
 
