@@ -76,32 +76,45 @@ class Builds:
     async def fork(self, account: Account, source: ProjectView, target: ProjectView) -> None:
         """Builds of `target` that take over the newest results of each package of `source`, and run nothing.
 
-        Asked again it makes no second ones, and takes up a fork that was cut short. They are there to be listed when
-        it returns, unless the controller is slow with their ids. Raises CoprError 403, 503.
+        Their ids are in the order of the originals' within a package: its latest build is the same one. Asked again it
+        makes no second ones, and takes up a fork that was cut short. They are there to be listed when it returns,
+        unless the controller is slow with their ids. Raises CoprError 403, 503.
         """
         if source.spec.private and source.namespace != target.namespace:
             return  # the store would not let them leave the namespace
-        at_once = asyncio.Semaphore(AT_ONCE)
-
-        async def make(spec: dict[str, Any], name: str) -> str | None:
-            async with at_once:
-                try:
-                    metadata = {"name": name, "namespace": target.namespace}
-                    obj = await self._kube.create(paths.copr("coprbuilds", target.namespace), _manifest(metadata, spec))
-                except ApiError as error:
-                    if not error.conflict:
-                        raise refused(error) from None
-                    return None
-                return str(obj["metadata"]["uid"])
-
         chroots = [chroot.name for chroot in target.spec.chroots]
         wanted = forks.newest(self._cache.of_project(source), source.spec.name, chroots)
-        specs = [
-            forks.spec(record, self._cache.source_of(record), found, target, account.name) for record, found in wanted
-        ]
-        made = await asyncio.gather(*(make(spec, _fork_name(target, spec)) for spec in specs))
-        patience = self._patience(len(made))
-        await asyncio.gather(*(self._cache.wait(uid, lambda _: True, patience) for uid in made if uid is not None))
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._patience(sum(map(len, wanted)))
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def take_over(builds: Sequence[forks.Wanted]) -> None:
+            for record, found in builds:
+                spec = forks.spec(record, self._cache.source_of(record), found, target, account.name)
+                async with at_once:
+                    uid = await self._create_fork(target, spec)
+                if uid is not None:
+                    await self._cache.wait(uid, lambda _: True, deadline - clock())
+
+        await asyncio.gather(*map(take_over, wanted))
+
+    async def _create_fork(self, target: ProjectView, spec: Mapping[str, Any]) -> str | None:
+        """uid of the build, which a request before may have made; None when somebody deletes it meanwhile."""
+        metadata = {"name": _fork_name(target, spec), "namespace": target.namespace}
+        try:
+            obj = await self._kube.create(paths.copr("coprbuilds", target.namespace), _manifest(metadata, spec))
+        except ApiError as error:
+            if not error.conflict:
+                raise refused(error) from None
+            return await self._uid_of(metadata)
+        return str(obj["metadata"]["uid"])
+
+    async def _uid_of(self, metadata: Mapping[str, Any]) -> str | None:
+        try:
+            found = await self._kube.find(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]))
+        except ApiError as error:
+            raise refused(error) from None
+        return None if found is None else str(found["metadata"]["uid"])
 
     def _patience(self, builds: int) -> float:
         """Seconds that so many builds made together may take to get their ids."""

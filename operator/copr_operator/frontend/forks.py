@@ -11,11 +11,13 @@ from copr_operator.frontend.records import BuildRecord
 DONE = ("succeeded", "forked")
 
 
-def newest(
-    builds: Sequence[BuildRecord], dirname: str, chroots: Collection[str]
-) -> list[tuple[BuildRecord, list[str]]]:
+Wanted = tuple[BuildRecord, list[str]]
+"""A build, and the chroots of which its results are taken over."""
+
+
+def newest(builds: Sequence[BuildRecord], dirname: str, chroots: Collection[str]) -> list[list[Wanted]]:
     """For each package and chroot the newest build in the directory that has results there; each build once, with those
-    chroots, oldest first. `builds`: oldest first."""
+    chroots. One list for each package, oldest first. `builds`: oldest first."""
     found: dict[tuple[str, str], int] = {}
     for record in builds:
         if record.dirname != dirname or record.package is None:
@@ -23,10 +25,14 @@ def newest(
         for chroot, state in record.chroots:
             if state in DONE and chroot in chroots:
                 found[record.package, chroot] = record.id
-    wanted: dict[int, list[str]] = {}
+    taken: dict[int, list[str]] = {}
     for (_, chroot), build_id in found.items():
-        wanted.setdefault(build_id, []).append(chroot)
-    return [(record, sorted(wanted[record.id])) for record in builds if record.id in wanted]
+        taken.setdefault(build_id, []).append(chroot)
+    wanted: dict[str, list[Wanted]] = {}
+    for record in builds:
+        if record.id in taken and record.package is not None:
+            wanted.setdefault(record.package, []).append((record, sorted(taken[record.id])))
+    return list(wanted.values())
 
 
 def spec(

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from copr_operator.frontend.tokens import Account
 from copr_operator.frontend.viewer import viewer_of
 from copr_operator.kube.client import ApiError
 from tests.unit.frontend.test_cache import project, version
-from tests.unit.frontend.test_present import RESULTS, build
+from tests.unit.frontend.test_present import D12, D13, RESULTS, SUCCEEDED, build
 
 ALICE = Account("alice")
 OPTIONS = BuildOptions({"owner": "alice", "project": "demo"})
@@ -177,6 +177,77 @@ async def test_the_same_key_brings_the_same_builds_for_the_same_person_only() ->
     with pytest.raises(CoprError, match="was used for another build"):
         await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[2:], "key")
     assert world.kube.deleted == []
+
+
+async def settle() -> None:
+    """Everything that can go on has."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def fork_of_demo() -> ProjectView:
+    obj = project("mine", "q", held=True)
+    return project_view({**obj, "spec": {**obj["spec"], "chroots": [{"name": D12}, {"name": D13}]}})
+
+
+def taken_over(world: World) -> list[int]:
+    """Ids of the builds whose results were taken over, in the order of the creates."""
+    return [obj["spec"]["forkedFrom"]["id"] for obj in world.kube.objects.values()]
+
+
+@pytest.fixture
+def forking() -> World:
+    """`demo` has three builds that its fork wants, two of them of one package. Ids come when the test says so."""
+    world = World()
+    world.kube.tells = False
+    for number, package, chroots in ((101, "hello", (D12, D13)), (102, "hello", (D13,)), (103, "other", (D13,))):
+        world.cache.build_event("ADDED", succeeded(number, package, chroots))
+    return world
+
+
+def succeeded(number: int, package: str, chroots: Sequence[str]) -> dict[str, Any]:
+    source = {**SUCCEEDED["source"], "package": {"name": package, "version": "1-1"}}
+    states = [{"name": chroot, "state": "succeeded", "packages": 1} for chroot in chroots]
+    return build(number, {**SUCCEEDED, "source": source, "chroots": states})
+
+
+async def test_a_fork_s_latest_build_of_a_package_is_the_origin_s(forking: World) -> None:
+    target = fork_of_demo()
+    fork = asyncio.create_task(forking.builds.fork(ALICE, forking.project, target))
+    await settle()
+    assert taken_over(forking) == [101, 103], "the second of a package is made when the first has its id"
+    for obj in list(forking.kube.objects.values()):
+        forking.cache.build_event("ADDED", obj)
+    await settle()
+    assert taken_over(forking) == [101, 103, 102]
+    *_, newest = forking.kube.objects.values()
+    forking.cache.build_event("ADDED", newest)
+    await fork
+    assert [obj["status"]["id"] for obj in forking.kube.objects.values()] == [1, 2, 3]
+
+
+async def test_a_fork_that_was_cut_short_is_taken_up_in_the_same_order(forking: World) -> None:
+    target = fork_of_demo()
+    first = asyncio.create_task(forking.builds.fork(ALICE, forking.project, target))
+    await settle()
+    first.cancel()
+    again = asyncio.create_task(forking.builds.fork(ALICE, forking.project, target))
+    await settle()
+    assert taken_over(forking) == [101, 103], "what is there is not made again, and its id is still waited for"
+    forking.kube.tells = True
+    for obj in list(forking.kube.objects.values()):
+        forking.cache.build_event("ADDED", obj)
+    await again
+    assert taken_over(forking) == [101, 103, 102]
+
+
+async def test_a_fork_is_whole_also_when_the_controller_gives_no_ids() -> None:
+    world = World(id_timeout=0.01)
+    world.kube.gives_ids = False
+    for number, chroots in ((101, (D12, D13)), (102, (D13,))):
+        world.cache.build_event("ADDED", succeeded(number, "hello", chroots))
+    await world.builds.fork(ALICE, world.project, fork_of_demo())
+    assert taken_over(world) == [101, 102]
 
 
 async def test_a_build_that_another_replica_made_is_found_and_then_known() -> None:
