@@ -163,8 +163,9 @@ def status_writes(run: Run, name: str) -> int:
 
 
 def newer() -> Obj:
-    """It knows one more source."""
+    """It knows one more source, and one more state."""
     whole, properties = crd()
+    properties["status"]["properties"]["state"]["enum"].append("dreaming")
     source = properties["spec"]["properties"]["source"]
     source["properties"]["type"]["enum"].append("hologram")
     source["properties"]["hologram"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -179,34 +180,66 @@ def hologram() -> Obj:
     return manifest("CoprBuild", "probe", {"owner": "alice", "project": "demo", "source": HOLOGRAM})
 
 
+async def admits_holograms(here: World) -> bool:
+    try:
+        await here.kube.create(paths.copr("coprbuilds", here.namespace), hologram(), {"dryRun": "All"})
+    except ApiError as error:
+        if error.status != 422:
+            raise
+        return False
+    return True
+
+
 async def test_f24_a_build_that_only_a_newer_version_understands_says_so_and_harms_no_other(here: World) -> None:
-    async with scenario(here, ONE, resync_seconds=0.5) as run:
+    newer_ones = installed(here, newer(), partial(admits_holograms, here))
+    async with scenario(here, ONE, resync_seconds=0.5) as run, newer_ones:
+        for name in ("to-cancel", "to-delete"):
+            await here.create_build(name, source=HOLOGRAM)
+            build = await here.until(lambda b: reasons(b) == {"SpecNotUnderstood"}, name)
+            assert build["status"]["state"] == "pending"
+            assert "source.type" in build["status"]["conditions"][0]["message"]
+        await here.create_build()
+        await run.ended("hello")
+        assert len(await here.jobs()) == 2  # those of the build that is understood
+        await here.patch_build("to-cancel", {"spec": {"cancel": True}})
+        await run.ended("to-cancel", states=("canceled",))
+        await here.delete("coprbuilds", "to-delete")
+        await here.until_gone("coprbuilds", "to-delete")
+        for name in ("to-cancel", "hello"):
+            await here.delete("coprbuilds", name)
+            await here.until_gone("coprbuilds", name)
 
-        async def admits() -> bool:
-            try:
-                await here.kube.create(paths.copr("coprbuilds", here.namespace), hologram(), {"dryRun": "All"})
-            except ApiError as error:
-                if error.status != 422:
-                    raise
-                return False
-            return True
 
-        async with installed(here, newer(), admits):
-            for name in ("to-cancel", "to-delete"):
-                await here.create_build(name, source=HOLOGRAM)
-                build = await here.until(lambda b: reasons(b) == {"SpecNotUnderstood"}, name)
-                assert build["status"]["state"] == "pending"
-                assert "source.type" in build["status"]["conditions"][0]["message"]
+async def test_f24_a_status_that_only_a_newer_version_understands_is_kept_and_the_build_can_be_deleted(
+    here: World,
+) -> None:
+    """After a rollback. The pods of such a build are the newer version's too, until it is deleted."""
+    await here.create_chroots()
+    await here.create_project()
+    here.kubelet.behaviour = running
+    async with installed(here, newer(), partial(admits_holograms, here)):
+        async with here.controller():
             await here.create_build()
-            await run.ended("hello")
-            assert len(await here.jobs()) == 2  # those of the build that is understood
-            await here.patch_build("to-cancel", {"spec": {"cancel": True}})
-            await run.ended("to-cancel", states=("canceled",))
-            await here.delete("coprbuilds", "to-delete")
-            await here.until_gone("coprbuilds", "to-delete")
-            for name in ("to-cancel", "hello"):
-                await here.delete("coprbuilds", name)
-                await here.until_gone("coprbuilds", name)
+            await here.until_state("running")
+        path = paths.copr("coprbuilds", here.namespace, "hello")
+        dreaming = await here.kube.patch(f"{path}/status", {"status": {"state": "dreaming"}})
+        async with here.controller():
+            selector = {"fieldSelector": f"involvedObject.uid={dreaming['metadata']['uid']},reason=StatusNotUnderstood"}
+
+            async def told() -> bool:
+                return len((await here.kube.get(paths.core("events", here.namespace), selector))["items"]) == 1
+
+            await eventually(told, lambda: "no Event tells that the status can't be read")
+            here.kubelet.behaviour = succeed
+            await here.kubelet.look_again()
+            await here.create_build("other")
+            await here.until_state("succeeded", "other")
+            assert (await here.build())["status"] == dreaming["status"]
+            assert await told(), "once is enough"
+            await here.delete("coprbuilds", "hello")
+            await here.until_gone("coprbuilds", "hello")
+            await here.delete("coprbuilds", "other")
+            await here.until_gone("coprbuilds", "other")
 
 
 def reasons(build: Obj) -> set[str]:

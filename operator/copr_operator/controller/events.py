@@ -47,6 +47,14 @@ class EventPoster:
         elif after.deleting:
             self._deletion_waits("CoprBuild", after, before.status.conditions, after.status.conditions)
 
+    def status_unread(self, build: BuildView) -> None:
+        """Has one Event posted soon: this version leaves the build to the one that wrote its status."""
+        message = (
+            f"this controller is older than the build's status, and leaves the build alone until it is upgraded; "
+            f"it can be deleted: {build.unread_status}"
+        )
+        self._post("CoprBuild", build, "StatusNotUnderstood", message, warning=True, once=True)
+
     def project_changed(self, before: ProjectView, after: ProjectView) -> None:
         """Has an Event posted soon when the project's deletion waits."""
         if after.deleting:
@@ -60,13 +68,24 @@ class EventPoster:
         if waits is not None and (waited is None or waited.reason != waits.reason):
             self._post(kind, view, "DeletionWaits", f"{waits.reason}: {waits.message}", warning=True)
 
-    def _post(self, kind: str, after: BuildView | ProjectView, reason: str, message: str, *, warning: bool) -> None:
+    def _post(
+        self,
+        kind: str,
+        after: BuildView | ProjectView,
+        reason: str,
+        message: str,
+        *,
+        warning: bool,
+        once: bool = False,
+    ) -> None:
+        """`once`: what is still so is no second Event, as long as the API server has the first."""
         now = format_time(self._kube.clock.now())
+        told = f"{after.uid} {reason} {message} {'' if once else now}"
         stem = after.name[:200].rstrip("-.")  # a name may be cut where it must not end
         event: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{stem}.{names.short_hash(f'{after.uid} {reason} {message} {now}', 16)}"},
+            "metadata": {"name": f"{stem}.{names.short_hash(told, 16)}"},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
                 "kind": kind,

@@ -84,6 +84,9 @@ class Reconciler:
             if build is None:
                 return None
             current_id.set(build.status.id)
+            if build.unread_status and not build.deleting:
+                log.warning("the status can't be read: %s", build.unread_status)
+                self._events.status_unread(build)
             if build.status.state in TERMINAL and build is not written and not build.deleting:
                 self._packages.look_back(build)
             observed = await self._observe(build)
@@ -117,7 +120,7 @@ class Reconciler:
             return None
         view = try_view(build_view, obj)
         if isinstance(view, str):
-            log.error("the spec can't be read: %s", view)
+            log.error("it can't be read: %s", view)
             return None
         if view.status.state not in TERMINAL or view.deleting:
             self._store.assume_build(view)

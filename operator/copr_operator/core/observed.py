@@ -93,6 +93,8 @@ class BuildView:
     """uid of the CoprPackage that it belongs to, if it was made from one."""
     unread: str = ""
     """What of its spec only a newer version understands; `spec` is without it."""
+    unread_status: str = ""
+    """What of its status only a newer version understands; `status` is without it, and is not to be written over it."""
 
     @property
     def finalized(self) -> bool:

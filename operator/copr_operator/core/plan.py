@@ -28,6 +28,8 @@ def plan(observed: Observed, config: OperatorConfig) -> Plan:
     build = observed.build
     if build.deleting:
         return plan_deletion(observed, config)
+    if build.unread_status:
+        return Plan()  # the version that wrote it goes on with it, or ends it
     if build.status.state in TERMINAL:
         return plan_finished(observed)
     if build.status.id is None:

@@ -1,11 +1,11 @@
 """Kubernetes objects as the records that plans look at."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
@@ -24,6 +24,7 @@ from copr_operator.core.observed import (
 )
 
 V = TypeVar("V")
+M = TypeVar("M", bound=BaseModel)
 
 CLOCKS_AGREE = timedelta(seconds=30)
 """Clocks that differ by less than this count as right."""
@@ -59,9 +60,11 @@ def try_view(read: Callable[[Mapping[str, Any]], V], obj: Mapping[str, Any]) -> 
 
 
 def build_view(obj: Mapping[str, Any]) -> BuildView:
-    """Raises pydantic.ValidationError for what can't be a build of any version, or has a status of a newer one."""
+    """What only a newer version knows is left out and named: the build must be told what it waits for, and be deleted.
+    Raises pydantic.ValidationError for what can't be a build of any version."""
     meta = obj["metadata"]
-    spec, unread = _read_spec(obj["spec"])
+    spec, unread = _read_known(BuildSpec, obj["spec"], _SPEC_INDISPENSABLE)
+    status, unread_status = _read_known(BuildStatus, obj.get("status") or {}, _STATUS_INDISPENSABLE)
     return BuildView(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -70,30 +73,31 @@ def build_view(obj: Mapping[str, Any]) -> BuildView:
         resource_version=meta.get("resourceVersion", ""),
         created=_created(meta),
         spec=spec,
-        status=BuildStatus.model_validate(obj.get("status") or {}),
+        status=status,
         deleting="deletionTimestamp" in meta,
         deleted_at=parse_time(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
         package_uid=controller_of(obj, "CoprPackage")[1],
         unread=unread,
+        unread_status=unread_status,
     )
 
 
-_INDISPENSABLE = frozenset({"owner", "project", "projectDirname", "cancel", "results"})
+_SPEC_INDISPENSABLE = frozenset({"owner", "project", "projectDirname", "cancel", "results"})
+_STATUS_INDISPENSABLE = frozenset({"id"})
 """Without these a build could be neither canceled nor deleted."""
 
 
-def _read_spec(spec: Mapping[str, Any]) -> tuple[BuildSpec, str]:
-    """The spec, and what was left out of it because only a newer version knows it. Its CRDs have admitted it, so the
-    build must be told what it waits for, and may be canceled and deleted."""
+def _read_known(model: type[M], value: Mapping[str, Any], indispensable: Set[str]) -> tuple[M, str]:
+    """The model, and what was left out of it because only a newer version knows it: its CRDs have admitted it."""
     try:
-        return BuildSpec.model_validate(spec), ""
+        return model.model_validate(value), ""
     except ValidationError as error:
         unknown = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
-        if not unknown or unknown & _INDISPENSABLE:
+        if not unknown or unknown & indispensable:
             raise
-        known = {name: value for name, value in spec.items() if name not in unknown}
-        return BuildSpec.model_validate(known), problems(error)
+        known = {name: part for name, part in value.items() if name not in unknown}
+        return model.model_validate(known), problems(error)
 
 
 def project_view(obj: Mapping[str, Any]) -> ProjectView:

@@ -131,8 +131,12 @@ async def post(kube: FakeKube, *changes: tuple[BuildView, BuildView]) -> None:
     poster = EventPoster(kube)
     for before, after in changes:
         poster.build_changed(before, after)
+    await posted(poster, len(changes))
+
+
+async def posted(poster: EventPoster, events: int) -> None:
     posting = asyncio.create_task(poster.run())
-    for _ in range(10 * len(changes)):  # steps of the event loop, more than an Event needs
+    for _ in range(10 * events):  # steps of the event loop, more than an Event needs
         await asyncio.sleep(0)
     assert not posting.done(), "the poster has given up"
     posting.cancel()
@@ -158,6 +162,16 @@ class TestEvents:
         await post(kube, (at_state("running"), at_state("failed", reason="BuildFailed")))
         (event,) = kube.objects.values()
         assert (event["type"], event["reason"]) == ("Warning", "BuildFailed")
+
+    async def test_a_status_that_can_not_be_read_is_told_once_as_long_as_it_is_the_same(self) -> None:
+        kube, view = FakeKube(), replace(at_state("running"), unread_status="state: Input should be 'importing'")
+        poster = EventPoster(kube)
+        for shown in (view, view, replace(view, unread_status="source.state: Input should be 'importing'")):
+            poster.status_unread(shown)
+        await posted(poster, 3)
+        first, second = kube.objects.values()
+        assert {first["reason"], second["reason"]} == {"StatusNotUnderstood"}
+        assert first["message"].endswith("it can be deleted: state: Input should be 'importing'")
 
     async def test_a_status_of_the_same_state_is_no_event(self) -> None:
         kube = FakeKube()

@@ -7,8 +7,9 @@ import pytest
 
 from copr_operator.api.build import BuildStatus
 from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.common import Phase
 from copr_operator.core import actions, names
-from copr_operator.core.decision import Urgency
+from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import Batch, Refusal
 from copr_operator.core.plan import plan
 from tests.support.builders import (
@@ -198,4 +199,17 @@ class TestSpecsOfANewerVersion:
 
     def test_it_can_be_deleted(self) -> None:
         view = replace(build(accepted(), source=None, deleting=True), unread=self.unread)
+        assert plan(observed(view), CONFIG).actions == (actions.RemoveResults(),)
+
+    @pytest.mark.parametrize("cancel", [True, False])
+    @pytest.mark.parametrize("state", ["running", "failed", None])
+    def test_a_status_that_is_not_understood_is_not_written_over(self, state: Phase | None, cancel: bool) -> None:
+        status = accepted().model_copy(update={"state": state})
+        view = replace(build(status, cancel=cancel), unread_status="state: Input should be 'importing'", generation=9)
+        assert plan(observed(view, job(SRC)), CONFIG) == Plan()
+
+    def test_it_can_be_deleted_with_a_status_that_is_not_understood(self) -> None:
+        view = replace(build(accepted(), deleting=True), unread_status="state: Input should be 'importing'")
+        stop = plan(observed(view, job(SRC)), CONFIG)
+        assert stop.actions == (actions.DeleteJob(job(SRC).name, job(SRC).uid),)
         assert plan(observed(view), CONFIG).actions == (actions.RemoveResults(),)

@@ -113,6 +113,21 @@ def test_what_is_not_understood_is_left_out_and_named(field: str, value: object)
     assert getattr(view.spec, field) == getattr(BuildSpec(owner="alice", project="demo"), field)
 
 
+@pytest.mark.parametrize(
+    ("part", "value"), [("state", "dreaming"), ("failure", {"class": "fate", "reason": "Doom", "step": "build"})]
+)
+def test_what_of_a_status_is_not_understood_is_left_out_and_named(part: str, value: object) -> None:
+    whole = {"id": 7, "state": "running", "failure": None, part: value}
+    view = build_view({**build(), "status": whole})
+    assert (view.unread, view.unread_status.partition(":")[0]) == ("", part if part == "state" else "failure.class")
+    assert (view.status.id, getattr(view.status, part)) == (7, None)
+
+
+def test_a_status_whose_id_is_none_can_not_be_read() -> None:
+    text = "id: Input should be a valid integer, unable to parse string as an integer"
+    assert try_view(build_view, {**build(), "status": {"id": "seven"}}) == text
+
+
 @pytest.mark.parametrize("field", ["owner", "projectDirname", "cancel", "results"])
 def test_without_what_a_cancel_or_a_deletion_needs_it_can_not_be_read(field: str) -> None:
     assert try_view(build_view, build(**{field: {"of": "another version"}})) == (

@@ -123,6 +123,11 @@ def test_a_build_whose_source_only_a_newer_version_knows_is_there_all_the_same(c
     assert cache.builds[1].view.unread
 
 
+def test_a_build_in_a_state_that_only_a_newer_version_knows_is_pending_here(cache: Cache) -> None:
+    cache.build_event("ADDED", build(1, status={"state": "dreaming"}))
+    assert (json.loads(cache.builds[1].json)["state"], cache.builds[1].finished) == ("pending", False)
+
+
 def test_what_a_list_does_not_have_is_found_by_namespace(cache: Cache) -> None:
     cache.build_event("ADDED", build(1))
     cache.build_event("ADDED", version(build(2), 1, namespace="elsewhere"))
