@@ -61,6 +61,7 @@ source-tools: debian-packages .tools/source/.ready
 
 # Programs of tests, built before any of them so that no test waits for a compiler.
 test-tools: setup debian-packages
+	@$(CLUSTER) build-tools --profile node
 	@for tool in helm gitops kubeconform versitygw; do $(CLUSTER) tool $$tool >/dev/null; done
 
 test: setup debian-packages source-tools lint test-tools ## Everything: lint, unit, chart, model, integration against a real API server, faults, builds on a real node

@@ -102,11 +102,11 @@ def scenarios(sources: SourceServer) -> tuple[Scenario, ...]:
         Scenario("greedy", build="tail /dev/zero", options={"memoryLimitMB": 256}),
         Scenario(
             "endless", build="trap 'echo got INT' INT\ntrap 'echo got TERM' TERM\nwhile :; do sleep 1; done",
-            options={"timeout": 30},
+            options={"timeout": 60},
         ),
         # rpm keeps signals from a package's scriptlet and from dnf until the scriptlet ends.
         Scenario("sticky", sections="%post\ntrap '' INT TERM\nsleep 600\n"),
-        Scenario("stuck", tags="BuildRequires:  sticky\n", options={"timeout": 30, "afterBuild": "sticky"}),
+        Scenario("stuck", tags="BuildRequires:  sticky\n", options={"timeout": 60, "afterBuild": "sticky"}),
         Scenario("homeless", options={"chroots": [BARE_CHROOT]}),
         Scenario("needy", tags="BuildRequires:  unobtainium-devel >= 3.1\n"),
         Scenario("offline", build=network, check=LOOPBACK),

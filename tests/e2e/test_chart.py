@@ -34,7 +34,7 @@ BuildArch:      noarch
 Takes its time.
 
 %build
-sleep 20
+sleep 60
 
 %install
 mkdir -p %{buildroot}/usr/share

@@ -1,6 +1,7 @@
 """Builds that can't succeed, in real pods: each says whose fault it is, why, and where its log is."""
 
 import re
+import time
 
 from tests.e2e.conftest import CHROOT, NAMESPACE, Builds
 from tests.e2e.packages import BARE_CHROOT
@@ -23,8 +24,11 @@ def test_the_conditions_and_an_event_tell_of_the_failure_too(builds: Builds) -> 
         "Succeeded": ("False", "BuildFailed"), "Ready": ("False", "BuildFailed"), "Stalled": ("True", "BuildFailed"),
     }  # fmt: skip
     selector = f"involvedObject.uid={build['metadata']['uid']},reason=BuildFailed"
-    (event,) = builds.installation.get("events", "-n", NAMESPACE, "--field-selector", selector)["items"]
-    assert event["type"] == "Warning"
+    deadline = time.monotonic() + 30  # it is posted after the status
+    while not (events := builds.installation.get("events", "-n", NAMESPACE, "--field-selector", selector)["items"]):
+        assert time.monotonic() < deadline, "no Event tells of the failure"
+        time.sleep(0.5)
+    assert [event["type"] for event in events] == ["Warning"]
 
 
 def test_a_build_over_its_memory_limit_is_told_so(builds: Builds) -> None:

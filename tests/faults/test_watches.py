@@ -166,7 +166,8 @@ async def test_f5_a_liveness_probe_fails_when_the_watches_are_half_open(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And not before: a controller whose watch shows its Lease's renewals is well."""
-    monkeypatch.setattr(main, "HEARTBEAT_LIMIT", 3.0)
+    limit = 6.0
+    monkeypatch.setattr(main, "HEARTBEAT_LIMIT", limit)
     silent = False
 
     def decide(call: Call, _number: int, _event: dict[str, Any]) -> Event:
@@ -177,7 +178,9 @@ async def test_f5_a_liveness_probe_fails_when_the_watches_are_half_open(
         assert controller is not None
         await here.create_build()
         await run.ended("hello")
-        await asyncio.sleep(3.5)
+        await here.create_build("seen")  # by kopf's watch, which has begun then
+        await run.ended("seen")
+        await asyncio.sleep(limit + 0.5)
         assert await controller.problem() == ""
         silent = True
 

@@ -7,14 +7,10 @@ import pytest
 
 from copr_operator.core import names
 from tests.support.api_proxy import Write
-from tests.support.world import CHROOTS, World, eventually
+from tests.support.world import CHROOTS, WAIT, World, eventually
 
 WRITES = 9
 """Writes of one undisturbed build that are not Lease renewals, at least: 3 Jobs, 4 or 5 status, 1 metadata, Events."""
-
-
-SHORT: dict[str, Any] = {"lease_duration": 3.0, "lease_renew": 0.5}
-"""The Lease of a controller that is going to die: its successor has to wait for that long."""
 
 
 async def prepare(here: World) -> None:
@@ -40,7 +36,7 @@ async def test_killed_after_any_write_whose_answer_is_lost_the_build_ends_the_sa
 ) -> None:
     await prepare(here)
     killed = asyncio.Event()
-    async with here.controller(**SHORT) as first:
+    async with here.controller() as first:
 
         async def ready() -> bool:
             project = await here.kube.get(f"/apis/{names.API_VERSION}/namespaces/{here.namespace}/coprprojects/demo")
@@ -61,7 +57,9 @@ async def test_killed_after_any_write_whose_answer_is_lost_the_build_ends_the_sa
 
         first.proxy.on_write = count
         await here.create_build()
-        await asyncio.wait_for(killed.wait(), 20)
+        async with asyncio.timeout(WAIT):
+            await killed.wait()
+    await here.free_lease()
     async with here.controller():
         await check_the_only_outcome(here)
 
@@ -81,8 +79,9 @@ async def test_two_controllers_at_once_make_no_duplicate(here: World) -> None:
 
 
 async def test_a_second_controller_waits_and_takes_over_when_the_first_dies(here: World) -> None:
+    """When its Lease is over, which is long enough here for a busy machine to renew it before."""
     await prepare(here)
-    async with here.controller(**SHORT) as first:
+    async with here.controller(lease_duration=8.0, lease_renew=0.5) as first:
         async with here.controller(wait=False) as second:
             await here.create_build("one")
             await here.until_state("succeeded", "one")

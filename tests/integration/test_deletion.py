@@ -77,7 +77,7 @@ async def test_a_project_goes_although_a_build_of_it_waits_for_ever(here: World)
     async with here.controller():
         await here.create_build("held", afterBuild="absent")
         await here.create_build()
-        await here.until_state("starting")
+        await here.until(lambda build: "starting" in [c["state"] for c in build["status"].get("chroots", ())])
         await here.delete("coprprojects", "demo")
         await project_says(here, "BuildsRunning")
         await here.patch_build("hello", {"spec": {"cancel": True}})
@@ -138,7 +138,7 @@ async def test_the_next_controller_hears_of_ended_builds_from_where_the_last_lef
     """The second deletion was heard of before the first controller went, and could not be carried out."""
     await prepare(here)
     asked: list[str] = []
-    async with here.controller(prepare=ended_lists(asked), lease_duration=3, lease_renew=0.2) as first:
+    async with here.controller(prepare=ended_lists(asked), lease_renew=0.2) as first:
         for name in ("one", "two", "stays"):
             await here.create_build(name)
         for name in ("one", "two", "stays"):
@@ -150,6 +150,8 @@ async def test_the_next_controller_hears_of_ended_builds_from_where_the_last_lef
         await renewals(first, 2)
         if crashed:
             first.proxy.kill()
+    if crashed:
+        await here.free_lease()
     await here.delete("coprbuilds", "one")
     here.backend.broken = False
     asked.clear()

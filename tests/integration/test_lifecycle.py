@@ -28,15 +28,18 @@ async def prepare(here: World) -> None:
 async def test_a_build_in_two_chroots_succeeds_within_its_write_budget(here: World) -> None:
     await prepare(here)
     async with here.controller() as controller:
+        began = asyncio.get_running_loop().time()
         await here.create_build()
         build = await here.until_state("succeeded")
+        took = asyncio.get_running_loop().time() - began
         assert build["status"]["id"] >= 1
         assert [c["state"] for c in build["status"]["chroots"]] == ["succeeded", "succeeded"]
         assert [c["packages"] for c in build["status"]["chroots"]] == [4, 4]
         assert conditions(build)["Ready"] == ("True", "Succeeded")
         assert build["status"]["source"]["package"] == {"name": "hello", "version": "2.8-1"}
         assert controller.proxy.count("jobs", "POST") == 3
-        assert controller.proxy.count("coprbuilds/status") <= 5
+        # States that last show: at most each two seconds.
+        assert controller.proxy.count("coprbuilds/status") <= max(5, 3 + took / 2)
         assert controller.proxy.count("coprbuilds") <= 2
 
 
@@ -62,9 +65,9 @@ async def test_steady_state_restart_and_resync_write_nothing(here: World) -> Non
     async with here.controller():
         await here.create_build("done")
         await here.until_state("succeeded", "done")
-        here.kubelet.behaviour = untouched
+        here.kubelet.behaviour = running
         await here.create_build("going")
-        await here.until_state("starting", "going")
+        await here.until_state("running", "going")
     async with here.controller(resync_seconds=0.3) as controller:
         # Three resyncs, each of which looks at everything, and the watches' first events.
         await eventually(lambda: reached(controller.metrics, 3), lambda: "no resync was seen")
@@ -198,13 +201,13 @@ async def test_deleting_a_running_build_stops_it_removes_its_results_and_lets_it
     await prepare(here)
     here.kubelet.behaviour = running
     async with here.controller():
-        build = await here.create_build()
+        await here.create_build()
         await here.until_state("running")
         await here.delete("coprbuilds", "hello")
         await here.until_gone("coprbuilds", "hello")
         assert any(asked.endswith("/remove") for asked in here.backend.asked)
-        live = [j for j in await here.jobs() if names.LABEL_BUILD_UID in j["metadata"]["labels"]]
-        assert [j for j in live if j["metadata"]["labels"][names.LABEL_BUILD_UID] == build["metadata"]["uid"]] == []
+        # A Job that was stopped is the garbage collector's, which is the cluster's.
+        await eventually(lambda: nothing(here.jobs), lambda: "its Jobs stay")
 
 
 async def test_a_full_store_is_told_and_the_build_goes_on_when_there_is_room(here: World) -> None:

@@ -95,7 +95,8 @@ async def delete_until_roles_are_gone(here: World) -> None:
     async def roles_gone() -> bool:
         return not (await here.kube.get(f"{RBAC}/namespaces/{here.namespace}/rolebindings"))["items"]
 
-    await eventually(roles_gone, lambda: "the Role stays")
+    # The namespace controller comes again after half of its pods' grace, when it has found nothing new.
+    await eventually(roles_gone, lambda: "the Role stays", 120)
     assert (await here.build("going"))["metadata"]["finalizers"]
 
 
@@ -107,7 +108,7 @@ async def until_namespace_is_gone(here: World) -> None:
         last = await here.kube.find(f"{NAMESPACES}/{here.namespace}") or {}
         return not last
 
-    await eventually(gone, lambda: f"the namespace stays: {json.dumps(last.get('status'))}", 60)
+    await eventually(gone, lambda: f"the namespace stays: {json.dumps(last.get('status'))}", 120)
 
 
 def check_removed(here: World, ids: list[int]) -> None:

@@ -8,9 +8,8 @@ import pytest
 from copr_operator.core import names
 from copr_operator.kube import paths
 from tests.support.api_proxy import Write
-from tests.support.world import World, eventually, manifest
+from tests.support.world import WAIT, World, eventually, manifest
 
-SHORT: dict[str, Any] = {"lease_duration": 3.0, "lease_renew": 0.5}
 GEM = {"type": "rubygems", "rubygems": {"name": "hello"}}
 OTHER = {"type": "rubygems", "rubygems": {"name": "hello-2"}}
 
@@ -80,7 +79,7 @@ async def test_killed_after_a_write_whose_answer_is_lost_no_source_is_built_twic
     await here.create_chroots()
     await here.create_project()
     killed = asyncio.Event()
-    async with here.controller(**SHORT) as first:
+    async with here.controller() as first:
 
         async def kill(write: Write) -> None:
             if write.resource == resource and (write.method == "POST" or resource != "coprbuilds"):
@@ -89,8 +88,9 @@ async def test_killed_after_a_write_whose_answer_is_lost_no_source_is_built_twic
 
         first.proxy.on_write = kill
         await apply(here, source=GEM, buildOnChange=True)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT):
             await killed.wait()
+    await here.free_lease()
     async with here.controller():
         await until_status(here, Ready="True BuildSucceeded", sourcesBuilt=1)
         assert len(await builds(here)) == 1

@@ -22,11 +22,12 @@ async def test_sigterm_ends_the_controller_at_once_and_frees_the_lease(
     command = [sys.executable, "-m", "copr_operator", "controller", *arguments]
     process = await asyncio.create_subprocess_exec(*command)
     try:
-        # An ended build shows that kopf runs, which takes the process's signals when it starts.
-        await here.create_build()
-        await here.until_state("succeeded")
+        # kopf takes the process's signals when it starts: when a build is seen that the first LIST did not have.
+        for name in ("first", "second"):
+            await here.create_build(name)
+            await here.until_state("succeeded", name)
         process.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

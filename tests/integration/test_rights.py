@@ -151,7 +151,10 @@ async def life(kube: KubeClient, cluster: clusters.Cluster, tmp: Path, *, namesp
                 "tls": {"secretName": "tls", "caConfigMap": "ca"},
                 "settings": {"removalGrace": 0, "sweepInterval": 0.1, "gather": 0},
             },
-            "frontend": {"tls": {"secretName": "tls"}, "settings": {"projectNamespace": builds.namespace}},
+            "frontend": {
+                "tls": {"secretName": "tls"},
+                "settings": {"projectNamespace": builds.namespace, "idTimeout": 30},
+            },
             "test": {"namespace": builds.namespace, "chroot": CHROOT},
         }
         directory = tmp / "release"

@@ -112,7 +112,7 @@ async def frontend(
         "backend_url": world.backend.url,
         "results_url": RESULTS,
         "backend_token_file": directory / "token",
-        "read_timeout": 5,
+        "read_timeout": 30,
     }
     services = Services(FrontendSettings(**{**values, **settings}), kube or world.kube)
     config = uvicorn.Config(make_app(services), log_config=None, lifespan="off", host="127.0.0.1", port=port, http=Http)

@@ -90,7 +90,7 @@ def install(report: Report = print) -> Installation:
     for workload in (
         "statefulset/copr-operator-backend", "deployment/copr-operator-controller", "deployment/copr-operator-frontend",
     ):  # fmt: skip
-        installation.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=60s")
+        installation.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=180s")
     return installation
 
 

@@ -127,7 +127,9 @@ class Judge:
             live = [p for p in work.pods.values() if not p.deleting]
             assert self.blinded or len(live) == 1, f"I1: {work.job.name} has two pods"
             build = self.builds[work.build_uid]
-            assert self.split or build.canceled_at is None, "I6: a pod was made after the build was canceled"
+            assert self.split or work.job.deleting or build.canceled_at is None, (
+                "I6: a pod was made after the build was canceled"
+            )
 
     # -- CoprBuilds ----------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from tests.support.api_proxy import ApiProxy
 from tests.support.fake_kubelet import FakeKubelet
 
 CHROOTS = ("debian-12-x86_64", "debian-13-x86_64")
-WAIT = 30.0
+WAIT = 60.0
 
 
 @dataclass
@@ -149,6 +149,10 @@ class World:
     async def build(self, name: str = "hello") -> dict[str, Any]:
         return await self.kube.get(paths.copr("coprbuilds", self.namespace, name))
 
+    async def free_lease(self) -> None:
+        """The time of a controller that has died is over."""
+        await self.kube.patch(paths.leases(self.namespace, LEASE_NAME), {"spec": {"holderIdentity": ""}})
+
     async def patch_build(self, name: str, body: dict[str, Any]) -> None:
         await self.kube.patch(paths.copr("coprbuilds", self.namespace, name), body)
 
@@ -203,13 +207,14 @@ class RunningController:
         self._clock = ClusterClock(own=lambda: time.time() + clock_off)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._started = threading.Event()
+        self._can_be_told, self._started = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         self.controller: Controller | None = None
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop, ready = asyncio.Event(), asyncio.Event()
+        self._can_be_told.set()
         announce = asyncio.create_task(self._announce(ready))
         access, recorder = Access(self.proxy.url), self.metrics.record_request
         async with KubeClient(access, recorder=recorder, clock=self._clock) as kube:
@@ -246,6 +251,7 @@ class RunningController:
         return self._started.is_set() and self._thread.is_alive()
 
     async def stop(self) -> None:
+        await asyncio.to_thread(self._can_be_told.wait, WAIT)  # it may have been started just now
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             with contextlib.suppress(RuntimeError):  # it has just ended by itself
                 self._loop.call_soon_threadsafe(self._stop.set)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+import pytest
 
 from copr_operator.backend.store import WriteStep
 from copr_operator.core.wire import FinishRequest
@@ -153,6 +154,7 @@ def test_killed_at_every_step_of_a_user_s_upload(tmp_path: Path) -> None:
     assert steps(deaths, r"\.json") == WRITTEN
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_every_step_of_storing_and_publishing_a_build(tmp_path: Path) -> None:
     pods, root = tokens(tmp_path), tmp_path / "store"
     deaths: list[Death] = []
@@ -197,6 +199,7 @@ def check_ends(pod: Pod) -> None:
     assert pod.finish()["outcome"] == "succeeded"
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_every_step_of_a_removal(tmp_path: Path) -> None:
     """Until the last file is gone: at any time the build is listed and there, or not listed."""
     pods, root = tokens(tmp_path), tmp_path / "store"
@@ -211,7 +214,12 @@ def test_killed_at_every_step_of_a_removal(tmp_path: Path) -> None:
                 if process.ended_within(0.02):
                     raise httpx.ReadError("it was killed while it deleted the files")
 
-        for pod, death in walk(process, lambda number: sent(process, pods, number), remove_all):
+        def act(pod: Pod) -> None:
+            remove_all(pod)
+            if process.ended_within(2):  # the last step is when the last file has gone
+                raise httpx.ReadError("it was killed when it had deleted the files")
+
+        for pod, death in walk(process, lambda number: sent(process, pods, number), act):
             deaths.append(death)
             assert listed(root / REPO) in (keep.packages | pod.packages, keep.packages)
             whole(root)
@@ -303,7 +311,8 @@ async def test_a_reader_sees_a_whole_repository_at_any_instant_while_builds_publ
         async def kill_now_and_then() -> int:
             kills = 0
             while not done.is_set():
-                await asyncio.sleep(chance.uniform(0.05, 0.6))
+                # Longer each time: on a slow machine nothing would ever be delivered between two kills.
+                await asyncio.sleep(chance.uniform(0.05, 0.6) * (1 + kills / 10))
                 await asyncio.to_thread(process.kill)
                 kills += 1
                 await asyncio.to_thread(process.start)

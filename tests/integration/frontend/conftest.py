@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,15 @@ from tests.support.delivery import DeliveringPods, RealBackend, real_backend
 from tests.support.frontend import Site, frontend
 from tests.support.world import World
 
+PATIENT: dict[str, Any] = {"id_timeout": 30, "cancel_timeout": 30}
+"""Creates and cancels wait longer for the controller than users would: the machine may be busy with other tests."""
+
 
 @pytest.fixture
 async def site(here: World, tmp_path: Path) -> AsyncIterator[Site]:
     """alice has a token."""
     await here.create_chroots()
-    # Creates wait longer for their ids than users would: the machine may be busy with other tests.
-    async with here.controller(), frontend(here, tmp_path, id_timeout=30) as running:
+    async with here.controller(), frontend(here, tmp_path, **PATIENT) as running:
         await running.person("alice")
         yield running
 
@@ -43,7 +46,7 @@ async def whole(here: World, cluster: clusters.Cluster, tmp_path: Path) -> Async
         operator = replace(here.settings().operator, backend_url=backend.url, results_url=backend.url)
         async with (
             here.controller(operator=operator, backend_token_file=backend.controller_token),
-            frontend(here, tmp_path, port=port, backend_url=backend.url, results_url=backend.url) as site,
+            frontend(here, tmp_path, port=port, backend_url=backend.url, results_url=backend.url, **PATIENT) as site,
         ):
             await site.person("alice")
             yield Whole(site, backend, pods)

@@ -34,6 +34,7 @@ async def prepare(site: Site) -> int:
     assert (await site.api("POST", "/project/add/alice", alice, json=body)).status_code == 200
     answer = await site.api("POST", "/build/create/url", alice, json={**PROJECT, "pkgs": URL})
     number: int = answer.json()["items"][0]["id"]
+    await site.world.until(lambda build: build["status"].get("chroots"), site.services.cache.builds[number].name)
     return number
 
 

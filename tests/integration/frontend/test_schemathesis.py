@@ -61,7 +61,7 @@ class Fuzzer:
         self._aim(case.path_parameters)
         self._aim(case.query)
         self._aim(case.body)
-        answer = case.call(base_url=f"{self.url}/api_3", auth=self.who.auth)
+        answer = case.call(base_url=f"{self.url}/api_3", auth=self.who.auth, timeout=60)
         self.good += answer.status_code < 400
         text = answer.content.decode()
         refused = answer.status_code >= 400 and set(answer.json()) - {"output"} != {"error"}
