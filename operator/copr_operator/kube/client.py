@@ -66,8 +66,15 @@ class ApiError(Exception):
         return self.status == 0 or self.status == 429 or self.status >= 500
 
 
+AT_ONCE = 100
+"""Requests of one client at the same time; further ones wait for a connection."""
+
+
 class KubeClient:
-    """One connection pool to one API server. Close it with `close()`, or use it with `async with`."""
+    """Connections to one API server: a pool for requests, and one for each watch.
+
+    Close it with `close()`, or use it with `async with`.
+    """
 
     def __init__(
         self,
@@ -82,7 +89,8 @@ class KubeClient:
         """The API server's, as its answers tell it."""
         self.ssl_context: ssl.SSLContext = access.ssl_context()
         """TLS settings for the API server."""
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
+        """By the number of connections that each may have; 0: any."""
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=5)
         self._recorder = recorder
 
@@ -100,14 +108,14 @@ class KubeClient:
         await self.close()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
-    def _connections(self) -> aiohttp.ClientSession:
+    def _connections(self, limit: int) -> aiohttp.ClientSession:
         """Made when it is first needed: a session belongs to an event loop."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self.ssl_context, limit=100),
+        if limit not in self._sessions:
+            self._sessions[limit] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self.ssl_context, limit=limit),
                 # Large answers would come compressed, which costs both sides more than a cluster's network does.
                 headers={"User-Agent": "copr-operator", "Accept-Encoding": "identity"},
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -116,7 +124,7 @@ class KubeClient:
                 trust_env=False,
                 read_bufsize=2**18,
             )
-        return self._session
+        return self._sessions[limit]
 
     # -- verbs ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +186,8 @@ class KubeClient:
         query = {**params, "watch": "true", "allowWatchBookmarks": "true"}
         timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=idle_timeout)
         try:
-            async with self._open("GET", path, query, accept=accept, timeout=timeout) as response:
+            # Watches last, and there are some for each namespace: they must not use up what requests need.
+            async with self._open("GET", path, query, accept=accept, timeout=timeout, limit=0) as response:
                 async for line in _lines(response.content):
                     event = orjson.loads(line)
                     if event["type"] == "ERROR":
@@ -221,13 +230,14 @@ class KubeClient:
         content_type: str = "application/json",
         accept: str,
         timeout: aiohttp.ClientTimeout | None = None,
+        limit: int = AT_ONCE,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Accept": accept, "Content-Type": content_type}
         token = await self.access.token()
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         asked = self.clock.asked()
-        request = self._connections().request(
+        request = self._connections(limit).request(
             method,
             f"{self.access.server}{path}" + (f"?{urlencode(params)}" if params else ""),
             data=None if body is None else orjson.dumps(body),

@@ -1,15 +1,16 @@
 """The client's transport against a server of a few lines: what a watch's stream is cut into."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from copr_operator.kube.access import Access
-from copr_operator.kube.client import ApiError, KubeClient
+from copr_operator.kube.client import AT_ONCE, ApiError, KubeClient
 
 BIG = "x" * 300_000
 """More than aiohttp gives out as one line."""
@@ -27,14 +28,21 @@ async def watched(chunks: list[bytes]) -> list[dict[str, Any]]:
             await asyncio.sleep(0)
         return response
 
+    async with client_of(stream) as kube:
+        return [event async for event in kube.watch("/api/v1/pods", {"resourceVersion": "1"})]
+
+
+@contextlib.asynccontextmanager
+async def client_of(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[KubeClient]:
+    """A client of a server that answers so for pods."""
     app = web.Application()
-    app.router.add_get("/api/v1/pods", stream)
+    app.router.add_get("/api/v1/pods", answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         async with KubeClient(Access(f"http://127.0.0.1:{runner.addresses[0][1]}")) as kube:
-            return [event async for event in kube.watch("/api/v1/pods", {"resourceVersion": "1"})]
+            yield kube
     finally:
         await runner.cleanup()
 
@@ -69,3 +77,31 @@ async def test_an_error_in_the_stream_is_raised() -> None:
     with pytest.raises(ApiError, match="410 Expired: too old") as raised:
         await watched([lines(error)])
     assert raised.value.gone
+
+
+async def test_any_number_of_watches_leaves_the_connections_of_requests_alone() -> None:
+    """With many namespaces there are hundreds, each of which holds its connection for good."""
+    begun = asyncio.Semaphore(0)
+    over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"items": []})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        begun.release()
+        await over.wait()
+        return response
+
+    async with client_of(answer) as kube:
+
+        async def watch() -> None:
+            async for _ in kube.watch("/api/v1/pods", {}):
+                pass
+
+        watches = [asyncio.create_task(watch()) for _ in range(AT_ONCE + 1)]
+        for _ in watches:
+            await begun.acquire()
+        assert await kube.get("/api/v1/pods") == {"items": []}
+        over.set()
+        await asyncio.gather(*watches)
