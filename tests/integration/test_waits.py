@@ -131,6 +131,23 @@ async def test_a_chroot_that_the_project_does_not_have_fails_at_once(here: World
         assert await here.jobs() == []
 
 
+async def test_a_chroot_that_the_project_drops_while_the_build_waits(here: World) -> None:
+    """The build waits for the administrator in one chroot, of which the project thinks better: the other goes on."""
+    await prepare(here)
+    path = paths.copr("coprchroots", here.namespace, CHROOTS[0].replace("_", "-"))
+    await here.kube.patch(path, {"spec": {"enabled": False}})
+    async with here.controller():
+        await here.create_build()
+        await here.until(says("ChrootDisabled", CHROOTS[0]))
+        left = {"spec": {"chroots": [{"name": CHROOTS[1]}]}}
+        await here.kube.patch(paths.copr("coprprojects", here.namespace, "demo"), left)
+        build = await here.until_state("failed")
+        assert [chroot["state"] for chroot in build["status"]["chroots"]] == ["failed", "succeeded"]
+        failure = build["status"]["failure"]
+        assert (failure["class"], failure["reason"], failure["chroot"]) == ("user", "ChrootNotInProject", CHROOTS[0])
+        assert len(await here.jobs()) == 2
+
+
 async def test_an_image_that_does_not_exist(here: World) -> None:
     await prepare(here)
     here.kubelet.behaviour = lambda pod: waiting(pod, "ImagePullBackOff", "no such image")

@@ -10,7 +10,7 @@ from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.results import Results
 from copr_operator.controller.table import Table
-from copr_operator.core import decision, ends, forks, gates, outcome, package, plan, steps
+from copr_operator.core import decision, dropped, ends, forks, gates, outcome, package, plan, steps
 from tests.model import fork_scenes, package_scenes, scenes
 from tests.support.mutation import Edit, changed
 
@@ -144,6 +144,12 @@ MUTANTS = (
              "self._chroot(chroot)"),
         "for a step that is succeeded",
         scenes.a_finished_job_expires_while_others_run,
+    ),
+    Mutant(
+        "a chroot that the project has dropped is waited for",
+        Edit(dropped.without_dropped, "if not left:", "if True:"),
+        "it never comes so far",
+        scenes.the_project_drops_a_chroot_that_waits,
     ),
     Mutant(
         "a state goes back",

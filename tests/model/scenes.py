@@ -338,6 +338,15 @@ def a_failed_chroot_is_rerun(story: Story) -> None:
     assert [work.step for work in works.values() if work.build_name == "two"] == [X86]
 
 
+def the_project_drops_a_chroot_that_waits(story: Story) -> None:
+    story.world.define_chroot(ARM, enabled=False)
+    story.goes_on(lambda: story.state(ARM) == "pending")
+    story.world.define_project(X86)
+    story.goes_on(lambda: status_of(story.build).state == "failed")
+    assert (story.state(SRC), story.state(X86), story.state(ARM)) == ("succeeded", "succeeded", "failed")
+    assert {work.step for work in story.world.cluster.works.values()} == {SRC, X86}
+
+
 def a_write_is_carried_out_but_its_answer_is_lost(story: Story) -> None:
     story.source_is("pending")
     story.cluster_acts()
@@ -384,5 +393,6 @@ SCENES = (
     a_build_is_gone_when_an_old_event_shows_it,
     a_controller_dies_while_an_ended_build_is_deleted,
     a_failed_chroot_is_rerun,
+    the_project_drops_a_chroot_that_waits,
     a_write_is_carried_out_but_its_answer_is_lost,
 )

@@ -10,6 +10,7 @@ from typing import Literal
 
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.common import TERMINAL
 from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core import names
@@ -104,6 +105,11 @@ class BuildView:
     @property
     def dirname(self) -> str:
         return self.spec.project_dirname or self.spec.project
+
+    @property
+    def open_chroots(self) -> tuple[str, ...]:
+        """Those of its chroots that have not ended."""
+        return tuple(chroot.name for chroot in self.status.chroots if chroot.state not in TERMINAL)
 
     @property
     def package(self) -> str | None:

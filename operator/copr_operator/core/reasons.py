@@ -30,7 +30,8 @@ FAILURES: dict[str, Reason] = {
     for reason in (
         # before anything runs
         Reason("NoChroots", _USER, "No chroot is left to build in.", "Name chroots that the project has enabled."),
-        Reason("ChrootNotInProject", _USER, "A wanted chroot is not one of the project's.", "Enable it in the project."),
+        Reason("ChrootNotInProject", _USER, "A wanted chroot is not one of the project's, or was taken out of it before it was begun.",
+               "Enable it in the project."),
         Reason("NothingToFork", _USER, "The build to fork from has no results that this one may take over.",
                "Name one that succeeded, in a public project or in a private one of the same namespace."),
         Reason("QueueTimeout", _USER, "The build waited longer than spec.queueTimeout.", "See what it waited for; raise the timeout."),
