@@ -164,6 +164,19 @@ MUTANTS = (
         scenes.a_jobs_end_is_seen_before_its_pods,
     ),
     Mutant(
+        "a pod without a node has a deadline",
+        Edit(outcome._running, "if not pod.scheduled:", "if False:"),
+        "was called infrastructure",
+        scenes.no_node_takes_a_pod_for_hours,
+    ),
+    Mutant(
+        "the time without a node counts",
+        Edit(outcome._running, "pod.node_since + timedelta(seconds=deadlines.starting)",
+             "pod.created + timedelta(seconds=deadlines.starting)"),
+        "was called infrastructure",
+        scenes.no_node_takes_a_pod_for_hours,
+    ),
+    Mutant(
         "canceled is written before the Jobs are stopped",
         Edit(plan._Planner._cancel, "if unseen or stops:", "if unseen:"),
         "canceled is written, and .* still run",
@@ -198,7 +211,7 @@ MUTANTS = (
         "Jobs that nobody needs run on",
         Edit(ends.leftovers, "job is not None and done and", "False and"),
         "runs on, and nobody needs it",
-        scenes.no_node_takes_the_last_attempt,
+        scenes.the_last_attempt_does_not_start,
     ),
     Mutant(
         "what the Events of a Job said outlives it",

@@ -44,6 +44,8 @@ class PodView:
     reason: str = ""
     message: str = ""
     scheduled: bool = False
+    scheduled_at: datetime | None = None
+    """When it got its node, by the API server's clock."""
     scheduling_message: str = ""
     node: str = ""
     sandboxed: bool = False
@@ -51,6 +53,11 @@ class PodView:
     disrupted: bool = False
     deleting: bool = False
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
+
+    @property
+    def node_since(self) -> datetime:
+        """Since when it has had its node; for one without a node, or that does not say, since when it is there."""
+        return self.scheduled_at or self.created
 
     @property
     def succeeded(self) -> bool:

@@ -71,8 +71,11 @@ class _Planner:
         status = status.model_copy(update={"state": overall(status)})
         if status.state not in TERMINAL and self.build.spec.cancel:
             return self._cancel(status)
-        if status.state not in TERMINAL and self._queue_timed_out(status):
+        queue_end = self._queue_end(status)
+        if queue_end is not None and self.observed.now >= queue_end:
             status = self._give_up(status, "QueueTimeout", f"still waiting: {self.reason}: {self.message}")
+        elif queue_end is not None:
+            self.wake.append(queue_end)
         return self._finish(status)
 
     def accept(self) -> Plan:
@@ -300,19 +303,17 @@ class _Planner:
         self.reason, self.message = gate.reason, gate.message
         if gate.look_again is not None:
             self.wake.append(self.observed.now + timedelta(seconds=gate.look_again))
-        if self.build.spec.queue_timeout is not None:
-            self.wake.append(self._queue_end())
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def _queue_end(self) -> datetime:
-        return self.build.created + timedelta(seconds=self.build.spec.queue_timeout or 0)
-
-    def _queue_timed_out(self, status: BuildStatus) -> bool:
-        """Only a build that has no pod yet is waiting."""
-        if self.build.spec.queue_timeout is None or self.observed.pods or status.source is None:
-            return False
-        return status.source.state in ("pending", "starting") and self.observed.now >= self._queue_end()
+    def _queue_end(self, status: BuildStatus) -> datetime | None:
+        """When a build that waits is to be given up. Only one of which no pod has had a node yet is waiting."""
+        timeout, source = self.build.spec.queue_timeout, status.source
+        if timeout is None or source is None or source.state not in ("pending", "starting"):
+            return None
+        if any(pod.scheduled for pod in self.observed.pods.values()):
+            return None
+        return self.build.created + timedelta(seconds=timeout)
 
     def _give_up(self, status: BuildStatus, reason: str, message: str) -> BuildStatus:
         """The build fails by what is known without running it. If it has a Job, that is stopped afterwards."""
