@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,23 @@ async def test_a_chroot_that_the_project_does_not_have_fails_at_once(here: World
         assert await here.jobs() == []
 
 
+async def test_a_chroot_that_the_project_drops_while_the_build_waits(here: World) -> None:
+    """The build waits for the administrator in one chroot, of which the project thinks better: the other goes on."""
+    await prepare(here)
+    path = paths.copr("coprchroots", here.namespace, CHROOTS[0].replace("_", "-"))
+    await here.kube.patch(path, {"spec": {"enabled": False}})
+    async with here.controller():
+        await here.create_build()
+        await here.until(says("ChrootDisabled", CHROOTS[0]))
+        left = {"spec": {"chroots": [{"name": CHROOTS[1]}]}}
+        await here.kube.patch(paths.copr("coprprojects", here.namespace, "demo"), left)
+        build = await here.until_state("failed")
+        assert [chroot["state"] for chroot in build["status"]["chroots"]] == ["failed", "succeeded"]
+        failure = build["status"]["failure"]
+        assert (failure["class"], failure["reason"], failure["chroot"]) == ("user", "ChrootNotInProject", CHROOTS[0])
+        assert len(await here.jobs()) == 2
+
+
 async def test_an_image_that_does_not_exist(here: World) -> None:
     await prepare(here)
     here.kubelet.behaviour = lambda pod: waiting(pod, "ImagePullBackOff", "no such image")
@@ -140,6 +158,45 @@ async def test_an_image_that_does_not_exist(here: World) -> None:
         here.kubelet.behaviour = succeed
         await here.kubelet.look_again()
         await here.until_state("succeeded")
+
+
+async def full_cluster(here: World) -> None:
+    """What the scheduler says of every pod, which has no node."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are free",
+                 "lastTransitionTime": now()}  # fmt: skip
+    for pod in await here.pods():
+        path = f"{paths.core('pods', here.namespace)}/{pod['metadata']['name']}/status"
+        await here.kube.patch(path, {"status": {"conditions": [condition]}})
+
+
+async def test_a_full_cluster_is_waited_for_and_takes_nothing_of_the_time_to_start(here: World) -> None:
+    await prepare(here)
+    here.deadlines = replace(here.deadlines, starting=0)
+    here.kubelet.behaviour = lambda pod: None
+    async with here.controller():
+        await here.create_build()
+        await eventually(lambda: count(here), lambda: "there is no pod")
+        await full_cluster(here)
+        build = await here.until(says("Unschedulable", "0/3 nodes are free"))
+        assert build["status"]["state"] == "starting"
+        here.kubelet.behaviour = succeed
+        await here.kubelet.look_again()
+        await here.until_state("succeeded")
+        assert len(await here.jobs()) == 3, "no attempt was spent on it"
+
+
+async def test_the_queue_timeout_ends_the_wait_for_a_node(here: World) -> None:
+    await prepare(here)
+    here.kubelet.behaviour = lambda pod: None
+    async with here.controller():
+        await here.create_build(queueTimeout=3)
+        build = await here.until_state("failed")
+        assert build["status"]["failure"]["reason"] == "QueueTimeout"
+        await eventually(lambda: none_left(here), lambda: "a Job or pod is left")
+
+
+async def none_left(here: World) -> bool:
+    return not await here.jobs() and not await here.pods()
 
 
 def without_sandbox(pod: dict[str, Any]) -> Status | None:

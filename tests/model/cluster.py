@@ -4,8 +4,7 @@ Each act is what the real one does in one write, so that the controller can see 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from copr_operator.core import names
@@ -15,6 +14,7 @@ from copr_operator.core.wire import ArtifactRef, Package, StepFailure, StepSumma
 from tests.model.apiserver import FOREGROUND, ApiServer, Obj
 from tests.model.backend import ModelBackend
 from tests.model.loop import CLOCK
+from tests.support.builders import at
 
 End = Literal[
     "success", "no-x86", "user", "oom", "timeout", "storage", "refused", "fetch-refused", "deadline",
@@ -46,7 +46,8 @@ class Work:
     created: float
     pod: str | None = None
     """Name of its pod, once it has or had one."""
-    pod_made: float = 0.0
+    bound: float | None = None
+    """When its pod got its node."""
     stage: Stage = "unscheduled"
     end: End | None = None
     truth: Truth | None = None
@@ -55,7 +56,6 @@ class Work:
     """When the Job controller noticed."""
     disturbed: bool = False
     """A third party deleted the Job or its pod, or the Job's time to live was over."""
-    times: dict[str, datetime] = field(default_factory=dict)
 
 
 class Cluster:
@@ -157,7 +157,7 @@ class Cluster:
         meta = {"name": f"{work.job_name}-pod-{work.job_uid[:8]}", "namespace": work.namespace, "labels": labels,
                 "ownerReferences": [owner]}  # fmt: skip
         pod = self._api.create("job controller", "pods", {"metadata": meta, "status": {"phase": "Pending"}})
-        work.pod, work.pod_made = pod["metadata"]["name"], CLOCK.seconds
+        work.pod = pod["metadata"]["name"]
 
     def _end_job(self, work: Work, job: Obj, pod: Obj | None) -> None:
         work.ended = CLOCK.seconds
@@ -265,9 +265,17 @@ class Cluster:
             if before is not None and "terminated" in before["state"]:
                 container["state"] = before["state"]
         init = init or _container("fetch", "terminated" if containers else "waiting")
-        status = {"phase": phase, "conditions": [{"type": "PodScheduled", "status": "True"}, *conditions],
+        conditions = [*conditions, *self._scheduled(work)]
+        status = {"phase": phase, "conditions": conditions,
                   "initContainerStatuses": [init], "containerStatuses": containers, **fields}  # fmt: skip
         self._api.update("kubelet", "pods", pod, {"status": status}, verb="status")
+
+    def _scheduled(self, work: Work) -> Iterator[dict[str, Any]]:
+        """A pod that was deleted before it had a node never gets one."""
+        if work.stage != "ended" and work.bound is None:
+            work.bound = CLOCK.seconds
+        if work.bound is not None:
+            yield {"type": "PodScheduled", "status": "True", "lastTransitionTime": format_time(at(work.bound))}
 
     # -- third parties -------------------------------------------------------------------------------------------------
 

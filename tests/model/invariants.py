@@ -259,7 +259,7 @@ class Invariants:
             overdue = change.at - work.created > 1200 + CONFIG.deadlines.running_slack
             assert work.truth == "user" or overdue, f"{name}: {work.end or 'nothing'} was called the user's failure"
             return
-        overdue = work.pod is not None and change.at - work.pod_made >= CONFIG.deadlines.starting
+        overdue = work.bound is not None and change.at - work.bound >= CONFIG.deadlines.starting
         unseen = self._cluster.job(work) is None or (work.pod is not None and self._cluster.pod(work) is None)
         late = work.ended is not None and change.at - work.ended >= POD_LAG  # the watch of Pods is far behind
         assert work.truth == "infra" or work.disturbed or overdue or unseen or late, (

@@ -10,7 +10,7 @@ from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.results import Results
 from copr_operator.controller.table import Table
-from copr_operator.core import decision, ends, forks, gates, outcome, package, plan, steps
+from copr_operator.core import decision, dropped, ends, forks, gates, outcome, package, plan, steps
 from tests.model import fork_scenes, package_scenes, scenes
 from tests.support.mutation import Edit, changed
 
@@ -146,6 +146,12 @@ MUTANTS = (
         scenes.a_finished_job_expires_while_others_run,
     ),
     Mutant(
+        "a chroot that the project has dropped is waited for",
+        Edit(dropped.without_dropped, "if not left:", "if True:"),
+        "it never comes so far",
+        scenes.the_project_drops_a_chroot_that_waits,
+    ),
+    Mutant(
         "a state goes back",
         Edit(steps._read_job, "return _no_way_back(step, latched)", "pass"),
         "running became starting",
@@ -156,6 +162,19 @@ MUTANTS = (
         Edit(outcome.read_step, "awaited is not None and", "False and"),
         "success was called infrastructure",
         scenes.a_jobs_end_is_seen_before_its_pods,
+    ),
+    Mutant(
+        "a pod without a node has a deadline",
+        Edit(outcome._running, "if not pod.scheduled:", "if False:"),
+        "was called infrastructure",
+        scenes.no_node_takes_a_pod_for_hours,
+    ),
+    Mutant(
+        "the time without a node counts",
+        Edit(outcome._running, "pod.node_since + timedelta(seconds=deadlines.starting)",
+             "pod.created + timedelta(seconds=deadlines.starting)"),
+        "was called infrastructure",
+        scenes.no_node_takes_a_pod_for_hours,
     ),
     Mutant(
         "canceled is written before the Jobs are stopped",
@@ -192,7 +211,7 @@ MUTANTS = (
         "Jobs that nobody needs run on",
         Edit(ends.leftovers, "job is not None and done and", "False and"),
         "runs on, and nobody needs it",
-        scenes.no_node_takes_the_last_attempt,
+        scenes.the_last_attempt_does_not_start,
     ),
     Mutant(
         "what the Events of a Job said outlives it",

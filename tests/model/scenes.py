@@ -67,6 +67,11 @@ class Story:
             for act in self.world.cluster.housekeeping():
                 act()
 
+    def gets_its_node(self) -> None:
+        """The pod of the newest source Job, if it has none; nothing of it is started."""
+        if self.work().stage == "unscheduled":
+            self.world.cluster.advance(self.work())
+
     def controller_acts(self, *kinds: str) -> None:
         """It hears what happened to objects of these kinds, of all kinds without any, and does what follows."""
         if not kinds:
@@ -127,19 +132,38 @@ def the_spec_is_broken(story: Story) -> None:
     story.goes_on(lambda: status_of(story.build).state == "failed", "user")
 
 
-def no_node_takes_the_last_attempt(story: Story) -> None:
+def the_last_attempt_does_not_start(story: Story) -> None:
     """Its Job is not ended by anything but the controller."""
     part = story.part
     story.goes_on(lambda: (p := part(SRC)) is not None and p.attempt == names.MAX_ATTEMPTS, "evicted")
     story.goes_on(lambda: story.work().attempt == names.MAX_ATTEMPTS and story.work().pod is not None)
+    story.gets_its_node()
     CLOCK.seconds += 601
     story.controller_acts()
+
+
+def no_node_takes_a_pod_for_hours(story: Story) -> None:
+    """It is waited for, and has all its time to start when a node takes it."""
+    story.world.api.refuse_pods = True
+    story.source_is("starting")
+    story.world.api.refuse_pods = False
+    story.cluster_acts()
+    assert (story.work().pod is not None, story.work().stage) == (True, "unscheduled")
+    for _ in range(2):
+        story.controller_acts()
+        CLOCK.seconds += 3600
+    story.gets_its_node()
+    CLOCK.seconds += 599
+    story.controller_acts()
+    assert (story.work().attempt, story.state()) == (1, "starting")
+    a_build_succeeds(story)
 
 
 def a_pod_does_not_start(story: Story) -> None:
     """A node has it, but its Job and pod take their time to go when the deadline has passed."""
     story.source_is("starting")
     story.cluster_acts()
+    story.gets_its_node()
     story.controller_acts()
     CLOCK.seconds += 601
     story.controller_acts()
@@ -338,6 +362,15 @@ def a_failed_chroot_is_rerun(story: Story) -> None:
     assert [work.step for work in works.values() if work.build_name == "two"] == [X86]
 
 
+def the_project_drops_a_chroot_that_waits(story: Story) -> None:
+    story.world.define_chroot(ARM, enabled=False)
+    story.goes_on(lambda: story.state(ARM) == "pending")
+    story.world.define_project(X86)
+    story.goes_on(lambda: status_of(story.build).state == "failed")
+    assert (story.state(SRC), story.state(X86), story.state(ARM)) == ("succeeded", "succeeded", "failed")
+    assert {work.step for work in story.world.cluster.works.values()} == {SRC, X86}
+
+
 def a_write_is_carried_out_but_its_answer_is_lost(story: Story) -> None:
     story.source_is("pending")
     story.cluster_acts()
@@ -364,7 +397,8 @@ SCENES = (
     a_build_excludes_an_architecture,
     every_pod_is_evicted,
     the_spec_is_broken,
-    no_node_takes_the_last_attempt,
+    the_last_attempt_does_not_start,
+    no_node_takes_a_pod_for_hours,
     a_pod_does_not_start,
     a_pod_is_gone_before_its_job_has_ended,
     a_jobs_end_is_seen_before_its_pods,
@@ -384,5 +418,6 @@ SCENES = (
     a_build_is_gone_when_an_old_event_shows_it,
     a_controller_dies_while_an_ended_build_is_deleted,
     a_failed_chroot_is_rerun,
+    the_project_drops_a_chroot_that_waits,
     a_write_is_carried_out_but_its_answer_is_lost,
 )

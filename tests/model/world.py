@@ -68,9 +68,9 @@ class World:
         spec = {"name": name, "image": "chroot:1", "arch": name.rpartition("-")[2], "enabled": enabled}
         self._apply("coprchroots", CONFIG.namespace, name.replace("_", "-"), spec)
 
-    def define_project(self, *, persistent: bool = False) -> None:
+    def define_project(self, *chroots: str, persistent: bool = False) -> None:
         self.toggled += 1
-        spec = {"owner": "alice", "name": "demo", "chroots": [{"name": X86}, {"name": ARM}],
+        spec = {"owner": "alice", "name": "demo", "chroots": [{"name": name} for name in chroots or (X86, ARM)],
                 "api": {"persistent": persistent}}  # fmt: skip
         self._apply("coprprojects", "ns", "demo", spec)
 

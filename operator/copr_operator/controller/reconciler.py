@@ -129,7 +129,7 @@ class Reconciler:
     async def _observe(self, build: BuildView) -> Observed:
         jobs = self._store.jobs_of(build)
         waiting = build.status.source is None or build.status.source.state == "pending"
-        directory = [(build.spec.owner, build.dirname, c.name) for c in build.status.chroots]
+        directory = [(build.spec.owner, build.dirname, chroot) for chroot in build.open_chroots]
         return Observed(
             build=build,
             now=self._kube.clock.now(),

@@ -73,9 +73,9 @@ class Results:
 
     async def ensure_directory(self, build: BuildView) -> None:
         try:
-            for chroot in build.status.chroots:
-                await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot.name)
-                self.directories.add((build.spec.owner, build.dirname, chroot.name))
+            for chroot in build.open_chroots:
+                await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot)
+                self.directories.add((build.spec.owner, build.dirname, chroot))
         except BackendError as error:
             self.failed(build.uid, error)
 
@@ -103,7 +103,7 @@ class Results:
             owner=build.spec.owner,
             dirname=build.dirname,
             namespace=build.namespace,
-            chroots=tuple(chroot.name for chroot in build.status.chroots),
+            chroots=build.open_chroots,
             from_owner=origin.owner,
             from_dirname=origin.project_dirname,
             from_id=origin.id,

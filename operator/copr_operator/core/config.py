@@ -16,6 +16,7 @@ class Deadlines:
     """How long a state may last; the rest waits as long as it must (see docs)."""
 
     starting: int = 600
+    """For a pod that has its node; one without a node waits as long as it must."""
     fetching: int = 660
     """For the inputs, counted from when they are begun to be fetched; `fetch` itself gives up after 600."""
     importing: int = 900

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from copr_operator.api.build import BuildStatus, PackageStatus, SourceStatus, SrpmStatus
+from copr_operator.api.build import BuildStatus, ChrootStatus, PackageStatus, SourceStatus, SrpmStatus
+from copr_operator.api.common import TERMINAL
 from copr_operator.core import names
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, format_time
@@ -27,10 +28,13 @@ def taken_over(
         }
     )
     found = {chroot.name: chroot.packages for chroot in copied.chroots}
-    chroots = [
-        chroot.model_copy(update={"state": "succeeded", "packages": found[chroot.name], **times})
-        if chroot.name in found
-        else chroot.model_copy(update={"state": "skipped", "ended_at": format_time(now)})
-        for chroot in status.chroots
-    ]
+
+    def with_end(chroot: ChrootStatus) -> ChrootStatus:
+        if chroot.state in TERMINAL:
+            return chroot
+        if chroot.name in found:
+            return chroot.model_copy(update={"state": "succeeded", "packages": found[chroot.name], **times})
+        return chroot.model_copy(update={"state": "skipped", "ended_at": format_time(now)})
+
+    chroots = [with_end(chroot) for chroot in status.chroots]
     return status.model_copy(update={"source": source, "chroots": chroots})

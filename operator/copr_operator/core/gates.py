@@ -42,9 +42,7 @@ def project_gate(observed: Observed) -> Gate | None:
 
 def copy_gate(observed: Observed, config: OperatorConfig) -> Gate | None:
     """What a forked build needs; None when its results may be taken over."""
-    gate = project_gate(observed) or _repositories_gate(
-        observed, [c.name for c in observed.build.status.chroots], config
-    )
+    gate = project_gate(observed) or _repositories_gate(observed, observed.build.open_chroots, config)
     if gate is None and observed.backend_message:
         return Gate("BackendUnavailable", observed.backend_message, look_again=config.deadlines.backend_retry)
     return gate
@@ -55,13 +53,13 @@ def start_gate(observed: Observed, step: str, attempt: int, config: OperatorConf
     gate = project_gate(observed)
     if gate is not None:
         return gate
-    chosen = [c.name for c in observed.build.status.chroots] if step == names.SOURCE_STEP else [step]
+    chosen = observed.build.open_chroots if step == names.SOURCE_STEP else (step,)
     if step == names.SOURCE_STEP and observed.batch.blocked:
         return Gate("WaitingForBatch", observed.batch.message)
     return _chroots_gate(observed, step, chosen, config) or _previous_job_gate(observed, step, attempt, config)
 
 
-def _chroots_gate(observed: Observed, step: str, chosen: list[str], config: OperatorConfig) -> Gate | None:
+def _chroots_gate(observed: Observed, step: str, chosen: tuple[str, ...], config: OperatorConfig) -> Gate | None:
     project = observed.project
     assert project is not None  # noqa: S101 (the project gate comes first)
     needed = list(chosen)
@@ -78,7 +76,7 @@ def _chroots_gate(observed: Observed, step: str, chosen: list[str], config: Oper
     return _repositories_gate(observed, chosen, config)
 
 
-def _repositories_gate(observed: Observed, chosen: list[str], config: OperatorConfig) -> Gate | None:
+def _repositories_gate(observed: Observed, chosen: tuple[str, ...], config: OperatorConfig) -> Gate | None:
     project = observed.project
     assert project is not None  # noqa: S101 (the project gate comes first)
     ready = {c.name for c in project.status.chroots if c.ready}

@@ -10,6 +10,7 @@ from typing import Literal
 
 from copr_operator.api.build import BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.common import TERMINAL
 from copr_operator.api.package import DefinitionStatus, PackageSpec
 from copr_operator.api.project import ProjectSpec, ProjectStatus
 from copr_operator.core import names
@@ -43,6 +44,8 @@ class PodView:
     reason: str = ""
     message: str = ""
     scheduled: bool = False
+    scheduled_at: datetime | None = None
+    """When it got its node, by the API server's clock."""
     scheduling_message: str = ""
     node: str = ""
     sandboxed: bool = False
@@ -50,6 +53,11 @@ class PodView:
     disrupted: bool = False
     deleting: bool = False
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
+
+    @property
+    def node_since(self) -> datetime:
+        """Since when it has had its node; for one without a node, or that does not say, since when it is there."""
+        return self.scheduled_at or self.created
 
     @property
     def succeeded(self) -> bool:
@@ -104,6 +112,11 @@ class BuildView:
     @property
     def dirname(self) -> str:
         return self.spec.project_dirname or self.spec.project
+
+    @property
+    def open_chroots(self) -> tuple[str, ...]:
+        """Those of its chroots that have not ended."""
+        return tuple(chroot.name for chroot in self.status.chroots if chroot.state not in TERMINAL)
 
     @property
     def package(self) -> str | None:

@@ -225,16 +225,19 @@ def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, dead
     if work is not None and work.state == "running":
         since = work.started or pod.created
         return Reading("running", running_name, deadline=since + timedelta(seconds=timeout + deadlines.running_slack))
-    deadline = pod.created + timedelta(seconds=deadlines.starting)
+    if not pod.scheduled:  # waited out like a quota: another try would only lose its place in the scheduler's queue
+        why = f": {pod.scheduling_message}" if pod.scheduling_message else ""
+        return Reading("starting", "Starting", f"waiting for a node{why}")
+    deadline = pod.node_since + timedelta(seconds=deadlines.starting)
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":  # a large repository may take as long as all else together
-        deadline = (fetch.started or pod.created) + timedelta(seconds=deadlines.fetching)
+        deadline = (fetch.started or pod.node_since) + timedelta(seconds=deadlines.fetching)
     reason, message = _why_held(pod) or ("Starting", _why_starting(pod))
     return Reading("starting", reason, message, deadline=deadline)
 
 
 def _why_held(pod: PodView) -> tuple[str, str] | None:
-    """What keeps a pod from starting until someone mends it. A full cluster is no such thing.
+    """What keeps a pod that has its node from starting until someone mends it.
 
     Only the reason, without the kubelet's words: they change with every try.
     """
@@ -247,8 +250,6 @@ def _why_held(pod: PodView) -> tuple[str, str] | None:
 
 
 def _why_starting(pod: PodView) -> str:
-    if not pod.scheduled:
-        return f"not scheduled: {pod.scheduling_message}" if pod.scheduling_message else "waiting for the scheduler"
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":
         return "the inputs are being fetched"
@@ -258,8 +259,6 @@ def _why_starting(pod: PodView) -> str:
 def _overdue(step: str, reading: Reading, pod: PodView | None) -> Fault:
     work_name = work_container(step)
     if reading.state == "starting" and pod is not None:
-        if not pod.scheduled:
-            return Fault("Unschedulable", pod.scheduling_message or "no node took the pod in time", work_name)
         for name, container in sorted(pod.containers.items()):
             if container.reason in _PULL_ERRORS:
                 return Fault("ImagePullFailed", f"container {name}: {container.message or container.reason}", work_name)

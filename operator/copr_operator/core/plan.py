@@ -14,6 +14,7 @@ from copr_operator.core import actions, arches, forks, gates, names, reruns, sou
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.decision import Plan, Urgency, urgency
+from copr_operator.core.dropped import without_dropped
 from copr_operator.core.ends import leftovers, plan_deletion, plan_finished
 from copr_operator.core.observed import Observed, format_time
 from copr_operator.core.outcome import Fault
@@ -36,7 +37,8 @@ def plan(observed: Observed, config: OperatorConfig) -> Plan:
         return _plan_acceptance(observed, config)
     if not build.finalized:
         return Plan(actions=(actions.Adopt(),))
-    return _Planner(observed, config).plan()
+    current = without_dropped(observed, config)
+    return _Planner(current, config, important=current is not observed).plan()
 
 
 def _plan_acceptance(observed: Observed, config: OperatorConfig) -> Plan:
@@ -51,7 +53,7 @@ def _plan_acceptance(observed: Observed, config: OperatorConfig) -> Plan:
 class _Planner:
     """One planning of a build that is accepted and not yet ended. Lives for one call of `plan`."""
 
-    def __init__(self, observed: Observed, config: OperatorConfig) -> None:
+    def __init__(self, observed: Observed, config: OperatorConfig, *, important: bool = False) -> None:
         self.observed = observed
         self.build = observed.build
         self.config = config
@@ -59,7 +61,7 @@ class _Planner:
         self.wake: list[datetime] = []
         self.reason, self.message = "", ""
         self.faults: dict[str, Fault] = {}
-        self.important = False
+        self.important = important
         """Something has ended or is to be tried again: latched before anything is made or deleted that rests on it."""
 
     def plan(self) -> Plan:
@@ -69,8 +71,11 @@ class _Planner:
         status = status.model_copy(update={"state": overall(status)})
         if status.state not in TERMINAL and self.build.spec.cancel:
             return self._cancel(status)
-        if status.state not in TERMINAL and self._queue_timed_out(status):
+        queue_end = self._queue_end(status)
+        if queue_end is not None and self.observed.now >= queue_end:
             status = self._give_up(status, "QueueTimeout", f"still waiting: {self.reason}: {self.message}")
+        elif queue_end is not None:
+            self.wake.append(queue_end)
         return self._finish(status)
 
     def accept(self) -> Plan:
@@ -112,6 +117,9 @@ class _Planner:
                 return self._give_up(status, error.reason, error.message)
         if not status.chroots:
             return self._choose_chroots(status, source)
+        if not self.build.open_chroots:
+            gone = ", ".join(chroot.name for chroot in status.chroots)
+            return self._give_up(status, "ChrootNotInProject", f"taken out of the project before it was built: {gone}")
         if self.build.spec.rerun_of is not None:
             return self._take_srpm(status)
         if self.build.spec.forked_from is not None:
@@ -139,7 +147,8 @@ class _Planner:
         return forks.taken_over(status, copied, self.build, self.config, self.observed.now)
 
     def _choose_chroots(self, status: BuildStatus, source: SourceStatus) -> BuildStatus:
-        """The chroots are chosen once, when the project is there: later edits of the project don't touch the build."""
+        """The chroots are chosen once, when the project is there. Later edits of the project touch the build only in
+        chroots that are dropped before they are begun (core.dropped)."""
         gate = gates.project_gate(self.observed)
         project, original = self.observed.project, self.observed.original
         if gate is None and self.build.spec.rerun_of is not None:
@@ -205,7 +214,7 @@ class _Planner:
         ended = format_time(self.observed.now)
         chroots = [
             chroot.model_copy(update={"state": "skipped", "ended_at": ended})
-            if arches.excluded(arches.chroot_arch(chroot.name), *tags)
+            if chroot.state not in TERMINAL and arches.excluded(arches.chroot_arch(chroot.name), *tags)
             else chroot
             for chroot in status.chroots
         ]
@@ -294,22 +303,20 @@ class _Planner:
         self.reason, self.message = gate.reason, gate.message
         if gate.look_again is not None:
             self.wake.append(self.observed.now + timedelta(seconds=gate.look_again))
-        if self.build.spec.queue_timeout is not None:
-            self.wake.append(self._queue_end())
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def _queue_end(self) -> datetime:
-        return self.build.created + timedelta(seconds=self.build.spec.queue_timeout or 0)
-
-    def _queue_timed_out(self, status: BuildStatus) -> bool:
-        """Only a build that has no pod yet is waiting."""
-        if self.build.spec.queue_timeout is None or self.observed.pods or status.source is None:
-            return False
-        return status.source.state in ("pending", "starting") and self.observed.now >= self._queue_end()
+    def _queue_end(self, status: BuildStatus) -> datetime | None:
+        """When a build that waits is to be given up. Only one of which no pod has had a node yet is waiting."""
+        timeout, source = self.build.spec.queue_timeout, status.source
+        if timeout is None or source is None or source.state not in ("pending", "starting"):
+            return None
+        if any(pod.scheduled for pod in self.observed.pods.values()):
+            return None
+        return self.build.created + timedelta(seconds=timeout)
 
     def _give_up(self, status: BuildStatus, reason: str, message: str) -> BuildStatus:
-        """The build fails before any pod of it ran."""
+        """The build fails by what is known without running it. If it has a Job, that is stopped afterwards."""
         self.important = True
         fault = Fault(reason, message, "source")
         source = (status.source or SourceStatus(state="pending")).model_copy(
@@ -344,5 +351,10 @@ class _Planner:
 
 def _all_failed(status: BuildStatus, source: SourceStatus, failure: FailureStatus) -> BuildStatus:
     """Without an SRPM no chroot can be built: Copr marks them failed too."""
-    chroots = [c.model_copy(update={"state": "failed", "ended_at": source.ended_at}) for c in status.chroots]
+    chroots = [
+        chroot
+        if chroot.state in TERMINAL
+        else chroot.model_copy(update={"state": "failed", "ended_at": source.ended_at})
+        for chroot in status.chroots
+    ]
     return status.model_copy(update={"source": source, "chroots": chroots, "failure": failure})

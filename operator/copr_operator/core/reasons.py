@@ -30,7 +30,8 @@ FAILURES: dict[str, Reason] = {
     for reason in (
         # before anything runs
         Reason("NoChroots", _USER, "No chroot is left to build in.", "Name chroots that the project has enabled."),
-        Reason("ChrootNotInProject", _USER, "A wanted chroot is not one of the project's.", "Enable it in the project."),
+        Reason("ChrootNotInProject", _USER, "A wanted chroot is not one of the project's, or was taken out of it before it was begun.",
+               "Enable it in the project."),
         Reason("NothingToFork", _USER, "The build to fork from has no results that this one may take over.",
                "Name one that succeeded, in a public project or in a private one of the same namespace."),
         Reason("QueueTimeout", _USER, "The build waited longer than spec.queueTimeout.", "See what it waited for; raise the timeout."),
@@ -85,8 +86,7 @@ FAILURES: dict[str, Reason] = {
                "Kubernetes 1.33 or newer with UserNamespacesSupport on; nodes with Linux 6.3 or newer, a runtime that knows user namespaces "
                "and volumes that can be idmapped; or select other nodes in the CoprChroot."),
         Reason("ImagePullFailed", _INFRA, "The image of a container could not be pulled.", "Check its name and the pull secrets."),
-        Reason("Unschedulable", _INFRA, "No node could take the pod in time.", "Check node selectors and free resources."),
-        Reason("StartingTimeout", _INFRA, "The pod did not start in time.", "See the pod's events."),
+        Reason("StartingTimeout", _INFRA, "The pod had a node and did not start in time.", "See the pod's events."),
         Reason("ImportingTimeout", _INFRA, "The results were not stored in time.", "See the backend's log."),
         Reason("RunningTimeout", _USER, "The pod outlived every deadline of its step.", "See the log; the build kept its own timeout from working."),
         Reason("Disrupted", _INFRA, "The pod was evicted, preempted or its node went away.", "Nothing: it is retried."),
@@ -115,7 +115,7 @@ WAITS: dict[str, str] = {
     "Held": "Its Job or pod can't start: quota, admission, the image, a volume, a container's settings or a suspension; the message says which. It starts by itself when that is mended.",
     "UserNamespacesUnavailable": "The node can't give the pod a user namespace of its own. It starts by itself when that is mended in the time a pod has to start.",
     "WaitingForPreviousJob": "A Job of the previous attempt, or one of the same name from a deleted build, is still going away.",
-    "Unschedulable": "No node can take the pod yet; the message is the scheduler's.",
+    "Unschedulable": "No node can take the pod yet; the message is the scheduler's. It starts by itself when one can: check free resources and node selectors.",
     "Starting": "The pod is being scheduled or its images are being pulled.",
     "SourceRunning": "The SRPM is being made.",
     "Importing": "The SRPM is being stored.",

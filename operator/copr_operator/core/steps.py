@@ -120,7 +120,7 @@ def _no_way_back(step: Step, latched: str) -> Step:
 
 def _not_yet_started(observed: Observed, step: Step, pod: PodView, config: OperatorConfig) -> Step:
     """A pod alone does not say why it has no node, sandbox or volumes for long: the scheduler and its Events do."""
-    look = pod.created + timedelta(seconds=config.deadlines.refused_look)
+    look = pod.node_since + timedelta(seconds=config.deadlines.refused_look)
     if not pod.scheduled:
         if observed.now < look:
             return replace(step, look_again=look)

@@ -171,7 +171,8 @@ def job_view(obj: Mapping[str, Any]) -> JobView:
 def pod_view(obj: Mapping[str, Any]) -> PodView:
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
-    scheduled = conditions.get("PodScheduled") or {}
+    scheduling = conditions.get("PodScheduled") or {}
+    scheduled = scheduling.get("status") == "True"
     containers = {
         c["name"]: _container(c)
         for c in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
@@ -186,8 +187,10 @@ def pod_view(obj: Mapping[str, Any]) -> PodView:
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
-        scheduled=scheduled.get("status") == "True",
-        scheduling_message=scheduled.get("message", ""),
+        scheduled=scheduled,
+        # Dated by the API server when it binds the pod, and kept by the kubelet: no clock of a node is in it.
+        scheduled_at=parse_time(scheduling.get("lastTransitionTime")) if scheduled else None,
+        scheduling_message=scheduling.get("message", ""),
         node=(obj.get("spec") or {}).get("nodeName", ""),
         sandboxed=(conditions.get("PodReadyToStartContainers") or {}).get("status") == "True",
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",

@@ -20,6 +20,7 @@ from tests.support.builders import (
     at,
     build,
     condition_status,
+    imported,
     job,
     observed,
     project,
@@ -106,6 +107,10 @@ class TestWaiting:
         assert late.status.failure is not None
         assert (late.status.state, late.status.failure.reason) == ("failed", "QueueTimeout")
         assert "ProjectNotFound" in late.status.failure.message
+
+    def test_a_queue_timeout_wakes_nobody_once_the_source_step_is_over(self) -> None:
+        decision = plan(observed(build(imported(), queue_timeout=100), chroots={}, now=200), CONFIG)
+        assert (reason(decision), decision.requeue_at) == ("ChrootNotFound", None)
 
     def test_a_job_that_quota_refuses_is_tried_again_after_a_while(self) -> None:
         name = names.job_name(build().uid, SRC, 1)

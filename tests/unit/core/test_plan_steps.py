@@ -1,5 +1,6 @@
 """Given a world, the exact plan of a build that is built: its source step, its chroots, new attempts, deadlines."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from copr_operator.api.build import ChrootStatus
 from copr_operator.core import actions, names
 from copr_operator.core.decision import Plan, Urgency
-from copr_operator.core.observed import Refusal
+from copr_operator.core.observed import JobView, PodView, Refusal
 from copr_operator.core.plan import plan
 from tests.support.builders import (
     CONFIG,
@@ -211,6 +212,74 @@ class TestChroots:
         assert late.status.conditions[0].message == "0/3 nodes are available"
 
 
+class TestPodsWithoutANode:
+    """A full cluster is waited out as a quota is."""
+
+    source = job(SRC)
+    full = pod(source, "Pending", scheduled=False, scheduling_message="0/3 nodes are available")
+    starting = accepted(state="starting", source_state="starting")
+
+    def planned(self, of: PodView, now: float, *jobs: JobView, **spec: Any) -> Plan:
+        return plan(observed(build(self.starting, **spec), *(jobs or (self.source,)), pods=(of,), now=now), CONFIG)
+
+    @pytest.mark.parametrize("now", [601, 10**7])
+    def test_no_deadline_runs_and_no_attempt_is_spent(self, now: int) -> None:
+        decision = self.planned(self.full, now)
+        assert (reason(decision), decision.requeue_at, decision.actions) == ("Unschedulable", None, ())
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert (decision.status.source.state, decision.status.source.attempt) == ("starting", 1)
+        assert decision.status.conditions[0].message == "0/3 nodes are available"
+
+    def test_a_scheduler_that_says_nothing_is_waited_for_too(self) -> None:
+        decision = self.planned(pod(self.source, "Pending", scheduled=False), 10**7)
+        assert reason(decision) == "Starting"
+        assert decision.status is not None
+        assert decision.status.conditions[0].message == "waiting for a node"
+
+    def test_its_time_to_start_begins_when_a_node_takes_it(self) -> None:
+        taken = pod(self.source, "Pending", scheduled_at=at(7200), source=container("waiting", reason="ErrImagePull"))
+        decision = self.planned(taken, 7201)
+        assert (reason(decision), decision.requeue_at) == ("Held", at(7800))
+
+    def test_it_is_asked_about_only_when_it_has_had_its_node_for_ten_seconds(self) -> None:
+        taken = pod(self.source, "Pending", scheduled_at=at(7200))
+        early = self.planned(taken, 7209)
+        assert (early.actions, early.requeue_at) == ((), at(7210))
+        assert self.planned(taken, 7210).actions == (actions.ReadPodEvents(taken.name, taken.uid),)
+
+    def test_queue_timeout_ends_the_wait_and_the_job_is_stopped(self) -> None:
+        assert self.planned(self.full, 3599, queue_timeout=3600).requeue_at == at(3600)
+        late = self.planned(self.full, 3600, queue_timeout=3600)
+        assert late.status is not None
+        assert late.status.failure is not None
+        assert (late.status.state, late.status.failure.reason) == ("failed", "QueueTimeout")
+        assert "0/3 nodes are available" in late.status.failure.message
+        after = plan(observed(build(late.status), self.source, pods=(self.full,), now=3601), CONFIG)
+        assert after.actions == (actions.DeleteJob(self.source.name, self.source.uid),)
+
+    def test_a_pod_that_has_a_node_has_no_queue_timeout(self) -> None:
+        taken = pod(self.source, "Pending", scheduled_at=at(3599), fetch=container("running", started=at(3600)))
+        decision = self.planned(taken, 3601, queue_timeout=3600)
+        assert decision.requeue_at == at(3600 + CONFIG.deadlines.fetching)
+        assert reason(decision) == "Starting"
+
+    def test_cancel_and_deletion_end_it_at_once(self) -> None:
+        stop = (actions.DeleteJob(self.source.name, self.source.uid),)
+        assert self.planned(self.full, 61, cancel=True).actions == stop
+        assert self.planned(self.full, 61, deleting=True).actions == stop
+        canceled = self.planned(self.full, 61, replace(self.source, deleting=True), cancel=True)
+        assert canceled.status is not None
+        assert canceled.status.state == "canceled"
+
+    def test_a_job_that_failed_with_it_is_tried_again_as_ever(self) -> None:
+        gone = job(SRC, state="failed", reason="BackoffLimitExceeded")
+        decision = plan(observed(build(self.starting), gone, now=91), CONFIG)
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert decision.status.source.attempt == 2
+
+
 class TestRetries:
     def evicted(self, attempt: int) -> Plan:
         source = job(SRC, attempt, state="failed")
@@ -271,10 +340,10 @@ class TestDeadlines:
     @pytest.mark.parametrize(
         ("containers", "fields", "now", "expected"),
         [
-            ({}, {"scheduled": False, "scheduling_message": "0/1 nodes"}, 600, "Unschedulable"),
             ({"source": container("waiting", reason="ImagePullBackOff")}, {}, 600, "ImagePullFailed"),
             ({"source": container("waiting", reason="CreateContainerConfigError")}, {}, 600, "ContainerError"),
             ({}, {}, 600, "StartingTimeout"),
+            ({}, {"scheduled_at": at(7200)}, 7800, "StartingTimeout"),
             ({"source": container(), "collect": container("running")}, {}, 960, "ImportingTimeout"),
         ],
     )

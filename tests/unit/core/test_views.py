@@ -135,3 +135,20 @@ def test_without_what_a_cancel_or_a_deletion_needs_it_can_not_be_read(field: str
         if field == "results"
         else f"{field}: Input should be a valid {'boolean' if field == 'cancel' else 'string'}"
     )
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"status": "True", "lastTransitionTime": "2026-01-01T13:00:00Z"}, (True, at(3600), at(3600))),
+        ({"status": "False", "lastTransitionTime": "2026-01-01T13:00:00Z"}, (False, None, T0)),
+        ({"status": "True"}, (True, None, T0)),
+        ({"status": "True", "lastTransitionTime": None}, (True, None, T0)),
+        (None, (False, None, T0)),
+    ],
+)  # fmt: skip
+def test_a_pod_says_since_when_it_has_its_node(condition: Any, expected: tuple[bool, Any, Any]) -> None:
+    conditions = [{"type": "PodScheduled", **condition}] if condition is not None else []
+    meta = {"name": "p", "uid": "u", "namespace": "ns", "creationTimestamp": format_time(T0)}
+    view = pod_view({"metadata": meta, "status": {"conditions": conditions}})
+    assert (view.scheduled, view.scheduled_at, view.node_since) == expected
