@@ -28,7 +28,7 @@ class Limits:
     body: int
     """Bytes of a body without files, and of all parts that are no file."""
     file: int
-    """Bytes of a file."""
+    """Bytes of a file to be built; no other request takes so much."""
     silence: float
     """Seconds without a byte."""
     spool: Path | None = None
@@ -84,16 +84,19 @@ async def read_small(request: Request, limits: Limits) -> Mapping[str, Any]:
 
 
 @asynccontextmanager
-async def form(request: Request, limits: Limits) -> AsyncIterator[Form]:
-    """The body of whatever kind; files are deleted at the end. Raises what `read_small` raises."""
+async def form(request: Request, limits: Limits, *, file: int = 0) -> AsyncIterator[Form]:
+    """The body of whatever kind; files are deleted at the end. Raises what `read_small` raises.
+
+    `file`: bytes of a file that may be beside the fields. 0: there may be none, so that nobody fills the disk.
+    """
     if _kind(request) != "multipart/form-data":
         yield Form(await read_small(request, limits))
         return
-    reader = _MultipartReader(limits)
+    reader = _MultipartReader(limits, file)
     try:
         try:
             parser = MultipartParser(boundary_of(request.headers["content-type"]))
-            async for piece in bodies.pieces(request, limits.file + limits.body, limits.silence, CoprError):
+            async for piece in bodies.pieces(request, file + limits.body, limits.silence, CoprError):
                 await asyncio.to_thread(reader.take, parser, piece)
             parser.finish()
         except MultipartError as error:
@@ -106,8 +109,9 @@ async def form(request: Request, limits: Limits) -> AsyncIterator[Form]:
 class _MultipartReader:
     """Puts a parser's events where they belong: files on disk, all else in memory."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, file: int) -> None:
         self._limits = limits
+        self._file = file
         self._small: list[tuple[str, bytearray]] = []
         self._files: dict[str, SpooledFile] = {}
         self._current: bytearray | SpooledFile = bytearray()
@@ -129,6 +133,8 @@ class _MultipartReader:
             self._current = bytearray()
             self._small.append((head.name, self._current))
             return
+        if self._file == 0:
+            raise CoprError(400, f"This request takes no file: {head.name[:100]}.")
         if head.name in self._files:
             raise CoprError(400, f"More than one file named {head.name[:100]} was sent.")
         data = tempfile.TemporaryFile(dir=self._limits.spool, prefix="copr-upload-")  # noqa: SIM115 (see close)
@@ -136,8 +142,8 @@ class _MultipartReader:
 
     def _write(self, data: bytes) -> None:
         if isinstance(self._current, SpooledFile):
-            if self._current.size + len(data) > self._limits.file:
-                raise CoprError(413, f"The file is larger than {self._limits.file} bytes.")
+            if self._current.size + len(data) > self._file:
+                raise CoprError(413, f"The file is larger than {self._file} bytes.")
             self._current.write(data)
             return
         self._held += len(data)

@@ -121,7 +121,10 @@ class Builds:
         return self._id_timeout * (1 + builds // AT_ONCE)
 
     async def _batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
-        """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400."""
+        """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400.
+
+        A batch is joined by its leader's name: batches to which one build after the other is added stay flat.
+        """
         batch: dict[str, str] = {}
         for field, member, build_id in (
             ("after_build_id", "afterBuild", options.after_build_id),
@@ -140,7 +143,12 @@ class Builds:
                 raise build_form_error({field: [text]})
             if member == "withBuild" and target.finished:
                 raise build_form_error({field: [f"Build {build_id} is already finished"]})
-            batch[member] = target.name
+            spec = target.view.spec
+            # Anyone may wait for a batch that is there, and whoever makes or changes one must have a right to.
+            batched = spec.with_build is not None or spec.after_build is not None
+            if (member == "withBuild" or not batched) and not await self._may(account, target, rights.can_build):
+                raise build_form_error({field: [_no_batch_right(account, target, batched=batched)]})
+            batch[member] = spec.with_build or target.name if member == "withBuild" else target.name
         return batch
 
     async def _create(
@@ -289,11 +297,17 @@ class Builds:
     async def _require(
         self, account: Account, record: BuildRecord, right: rights.Right, text: str
     ) -> ProjectView | None:
-        """The build's project. A build without one belongs to nobody: only an administrator may touch it."""
-        project = await self._reader.project_of(record)
-        if not (account.admin if project is None else right(account, project.spec)):
+        """The build's project."""
+        if not await self._may(account, record, right):
             raise CoprError(403, text)
-        return project
+        return await self._reader.project_of(record)
+
+    async def _may(self, account: Account | None, record: BuildRecord, right: rights.Right) -> bool:
+        """A build without a project belongs to nobody: only an administrator may touch it."""
+        if account is None:
+            return False
+        project = await self._reader.project_of(record)
+        return account.admin if project is None else right(account, project.spec)
 
 
 def _name(project: ProjectView, account: Account | None, key: str | None, number: int) -> str:
@@ -334,6 +348,17 @@ def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _not_cancelable(record: BuildRecord) -> CoprError:
     return CoprError(409, f"Cannot cancel build {record.id}")
+
+
+def _no_batch_right(account: Account | None, record: BuildRecord, *, batched: bool) -> str:
+    """In Copr's words (models.py, batching_user_error)."""
+    project = f"{record.owner}/{record.project}"
+    if batched:
+        start = f"The batch of build {record.id} belongs to project {project}."
+        return f"{start}  You are not allowed to build there, so you neither can edit the batch."
+    user = account.name if account is not None else ""
+    start = f"Build {record.id} is not yet in any batch, and user '{user}' doesn't have the build permissions"
+    return f"{start} in project '{project}' to create a new one"
 
 
 def _numbers(ids: Sequence[int]) -> str:

@@ -1,13 +1,14 @@
 """What this replica knows of the cluster: builds, projects and chroots, indexed by how clients ask for them. No I/O.
 
 Fed by the watches, and by what this replica has just written or read through. An object with a deletionTimestamp is
-gone for the API, and an object older than what is held changes nothing.
+gone for the API (a project keeps its name until it is really gone), and one older than what is held changes nothing.
 """
 
 import asyncio
 import logging
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.sources import SourceSpec
 from copr_operator.core import gates
 from copr_operator.core.observed import ProjectView
+from copr_operator.frontend import rights
 from copr_operator.frontend.present_project import number as project_number
 from copr_operator.frontend.records import (
     BuildRecord,
@@ -147,33 +149,43 @@ class Cache:
 
     def project_event(self, kind: str, obj: Mapping[str, Any]) -> None:
         uid = obj["metadata"]["uid"]
-        if self._ended(kind, obj):
+        held = self._projects.get(uid)
+        if kind == "DELETED":
             self._remember_gone(uid)
-            held = self._projects.pop(uid, None)
             if held is not None:
+                del self._projects[uid]
                 self._by_name[held.spec.owner, held.spec.name].discard(uid)
         elif uid not in self._gone:
             view = _read(lambda: project_record(obj), obj)
-            held = self._projects.get(uid)
-            if view is None or (held is not None and not is_newer(view.resource_version, held.resource_version)):
+            if view is None:
+                if self._ended(kind, obj):
+                    self.project_leaves(uid)
                 return
+            if held is not None:
+                if not is_newer(view.resource_version, held.resource_version):
+                    return
+                view = replace(view, deleting=view.deleting or held.deleting)
             self._projects[uid] = view
             self._by_name.setdefault((view.spec.owner, view.spec.name), set()).add(uid)
 
+    def project_leaves(self, uid: str) -> None:
+        """Its deletion was accepted."""
+        if uid in self._projects:
+            self._projects[uid] = replace(self._projects[uid], deleting=True)
+
     def project(self, owner: str, name: str) -> ProjectView | None:
         """Whoever holds the name, else the oldest that wants it."""
-        found = [self._projects[uid] for uid in self._by_name.get((owner, name), ())]
-        return min(found, key=lambda view: (not gates.holds_name(view), view.created, view.uid), default=None)
+        return _shown([self._projects[uid] for uid in self._by_name.get((owner, name), ())])
 
     def project_of(self, build: BuildRecord) -> ProjectView | None:
         """The project of the build's own namespace; a namesake elsewhere has no say in it."""
         found = [self._projects[uid] for uid in self._by_name.get((build.owner, build.project), ())]
-        same = [view for view in found if view.namespace == build.namespace]
-        return min(same, key=lambda view: (not gates.holds_name(view), view.created, view.uid), default=None)
+        return _shown([view for view in found if view.namespace == build.namespace])
 
     def project_by_number(self, number: int) -> ProjectView | None:
         """By the `id` that the API shows."""
-        return next((view for view in self._projects.values() if project_number(view.uid) == number), None)
+        present = (view for view in self._projects.values() if not view.deleting)
+        return next((view for view in present if project_number(view.uid) == number), None)
 
     def projects(self) -> list[ProjectView]:
         """One for each (owner, name)."""
@@ -238,6 +250,27 @@ class Cache:
         self._gone[uid] = None
         while len(self._gone) > _TOMBSTONES:
             del self._gone[next(iter(self._gone))]
+
+
+def _shown(namesakes: Iterable[ProjectView]) -> ProjectView | None:
+    """Of projects of one name the one that the API shows.
+
+    A holder that is being deleted keeps the name until its results are gone, because whoever may read the project of
+    that name may read these: a rival's project would open what was private.
+    """
+    views = list(namesakes)
+    leaving = [view for view in views if view.deleting and gates.holds_name(view)]
+    present = [
+        view
+        for view in views
+        if not view.deleting and (gates.holds_name(view) or all(_succeeds(view, old) for old in leaving))
+    ]
+    return min(present, key=lambda view: (not gates.holds_name(view), view.created, view.uid), default=None)
+
+
+def _succeeds(new: ProjectView, old: ProjectView) -> bool:
+    """Whether it may be shown while the old one leaves: made again where it was, for no others than could read it."""
+    return new.namespace == old.namespace and rights.no_more_readers(new.spec, old.spec)
 
 
 def _project_key(record: BuildRecord) -> ProjectKey:

@@ -5,6 +5,7 @@ from typing import Any
 from copr_operator.api.package import PackageSpec
 from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
+from copr_operator.core.patch import merge_patch
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.reader import refused
@@ -32,13 +33,19 @@ class Definitions:
             raise refused(error) from None
         self._cache.package_event("ADDED", obj)
 
-    async def replace(self, record: PackageRecord, spec: PackageSpec) -> None:
-        """Raises CoprError 409 when somebody else has changed the definition since it was read."""
+    async def change(self, record: PackageRecord, spec: PackageSpec) -> None:
+        """Writes what differs, so that all else stays: metadata, and what only a newer version knows of the spec.
+
+        Raises CoprError 409 when somebody else has changed the definition since it was read.
+        """
+        patch = merge_patch(_dump(record.spec), _dump(spec))
+        if not patch:
+            return
         path, version = paths.copr("coprpackages", record.namespace, record.name), record.version
         for _ in range(ATTEMPTS):
-            manifest = _manifest(spec, {"name": record.name, "resourceVersion": version, "uid": record.uid})
+            body = {"metadata": {"resourceVersion": version, "uid": record.uid}, "spec": patch}
             try:
-                obj = await self._kube.replace(path, manifest)
+                obj = await self._kube.patch(path, body)
             except ApiError as error:
                 if not (error.conflict or error.not_found):
                     raise refused(error) from None
@@ -88,5 +95,8 @@ def exists(project: ProjectView, name: str) -> CoprError:
 
 
 def _manifest(spec: PackageSpec, metadata: dict[str, Any]) -> dict[str, Any]:
-    body = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"apiVersion": names.API_VERSION, "kind": "CoprPackage", "metadata": metadata, "spec": body}
+    return {"apiVersion": names.API_VERSION, "kind": "CoprPackage", "metadata": metadata, "spec": _dump(spec)}
+
+
+def _dump(spec: PackageSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -38,6 +38,10 @@ class Fields:
     def problem(self, name: str, text: str) -> None:
         self._problems.setdefault(name, []).append(text)
 
+    def forgive_absent(self) -> None:
+        """Nothing is wrong with what was not given: it is taken from elsewhere."""
+        self._problems = {name: texts for name, texts in self._problems.items() if name in self._values}
+
     def check(self) -> None:
         """Raises CoprError 400 when anything was wrong."""
         if self._problems:

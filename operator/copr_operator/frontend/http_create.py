@@ -82,7 +82,8 @@ class CreateRoutes:
             return await self._upload(request, account)
 
     async def _upload(self, request: Request, account: Account) -> Response:
-        async with self._uploads, form(request, self._services.limits) as sent:
+        limits = self._services.limits
+        async with self._uploads, form(request, limits, file=limits.file) as sent:
             project = await self._project(account, sent.fields)
             fields = Fields(sent.fields)
             file = sent.files.get("pkgs")

@@ -20,7 +20,7 @@ from copr_operator.frontend.http import API, answer, idempotency_key, query, rou
 from copr_operator.frontend.packages import (
     Package,
     build_options,
-    form_values,
+    edited_source,
     package_json,
 )
 from copr_operator.frontend.paging import Page
@@ -170,14 +170,16 @@ class PackageRoutes:
         return project, package
 
     def _spec(self, project: ProjectView, package: Package, kind: str, values: Mapping[str, Any]) -> PackageSpec:
-        """The package as the request wants it. Raises CoprError 400."""
+        """The package as the request wants it; what it does not give stays as it was. Raises CoprError 400."""
         given = {_RENAMED.get(name, name): value for name, value in values.items() if value is not None}
-        fields = Fields({**form_values(package.source, kind), **given, "package_name": package.name}, form_error)
+        fields = Fields({**given, "package_name": package.name}, form_error)
         (source,) = self._source(kind)(fields)
+        if package.source is not None and package.source.type == kind:
+            fields.forgive_absent()
         old = package.spec.model_dump(mode="json", by_alias=True, exclude_none=True) if package.spec else {}
         spec = {
-            **old, "owner": project.spec.owner, "project": project.spec.name, "name": package.name, "source": source,
-            **_settings(fields, given),
+            **old, "owner": project.spec.owner, "project": project.spec.name, "name": package.name,
+            "source": edited_source(package.source, source, given), **_settings(fields, given),
         }  # fmt: skip
         fields.check()
         try:
@@ -203,7 +205,7 @@ class PackageRoutes:
         if package.defined is None:
             await self._services.definitions.create(project, spec)
         else:
-            await self._services.definitions.replace(package.defined, spec)
+            await self._services.definitions.change(package.defined, spec)
 
 
 def _with_builds(request: Request) -> dict[str, bool]:

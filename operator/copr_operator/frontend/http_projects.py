@@ -224,7 +224,8 @@ class ProjectRoutes:
 
     async def edit_chroot(self, request: Request) -> Response:
         account = await self._services.auth.account(request)
-        async with form(request, self._services.limits) as sent:
+        limits = self._services.limits
+        async with form(request, limits, file=limits.body) as sent:
             values, comps = sent.fields, "upload_comps" in sent.files
         project = await self._project(request)
         _require_edit(account, project, "Only owners and admins may update their projects.")

@@ -4,7 +4,7 @@ As in Copr, the first build of a package makes it known, with that build's sourc
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -22,6 +22,22 @@ from copr_operator.frontend.fields import Fields
 from copr_operator.frontend.present import Json
 from copr_operator.frontend.present_project import number
 from copr_operator.frontend.records import BuildRecord, PackageRecord
+
+_FORM_NAMES: Mapping[str, Mapping[str, str]] = {
+    "scm": {
+        "type": "scm_type", "cloneURL": "clone_url", "committish": "committish", "subdirectory": "subdirectory",
+        "spec": "spec", "method": "srpm_build_method",
+    },
+    "distgit": {"instance": "distgit", "namespace": "namespace", "committish": "committish"},
+    "pypi": {
+        "name": "pypi_package_name", "version": "pypi_package_version", "specGenerator": "spec_generator",
+        "specTemplate": "spec_template", "pythonVersions": "python_versions",
+    },
+    "rubygems": {"name": "gem_name"},
+    "custom": {name: name for name in ("script", "chroot", "builddeps", "resultdir", "repos")},
+}  # fmt: skip
+"""Members of sources, and the fields that give them. A dist-git's package has none: requests always name the package
+itself, and it may be called otherwise there."""
 
 
 @dataclass
@@ -106,16 +122,21 @@ def _build(record: BuildRecord | None) -> Any:
     return None if record is None else json.loads(record.json)
 
 
-def form_values(source: SourceSpec | None, kind: str) -> Mapping[str, Any]:
-    """What an edit starts from: the fields of a request that would have made this source."""
-    if source is None or source.type != kind:
-        return {}
-    _, values = api_source(source, SourceSettings())
-    if source.scm is not None:
-        # What was found out from the URL was not said, and follows the URL when that changes.
-        values["scm_type"] = source.scm.type
-        del values["type"]
-    return values
+def edited_source(old: SourceSpec | None, new: Mapping[str, Any], given: Container[str]) -> Mapping[str, Any]:
+    """`new`, as a form read it, with what the request did not give from the old source, if that is of the same type.
+
+    Taken as it is: what a form can't say, or would say otherwise, stays too. Credentials are for one URL only.
+    """
+    kind = new["type"]
+    if old is None or old.type != kind:
+        return new
+    held = old.model_dump(mode="json", by_alias=True, exclude_none=True)[kind]
+    named = {member for member, name in _FORM_NAMES[kind].items() if name in given}
+    member = {name: value for name, value in held.items() if name not in named}
+    member |= {name: value for name, value in new[kind].items() if name in named}
+    if member.get("cloneURL") != held.get("cloneURL"):
+        member.pop("credentialsSecret", None)
+    return {"type": kind, kind: member}
 
 
 def allowed_chroots(enabled: Sequence[str], denylist: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from copr_operator.api.project import ProjectSpec
 from copr_operator.core import names
@@ -147,11 +146,13 @@ class Projects:
     async def _remove(self, project: ProjectView) -> None:
         body = {"preconditions": {"uid": project.uid}}
         try:
-            await self._kube.delete(paths.copr("coprprojects", project.namespace, project.name), body)
+            accepted = await self._kube.delete(paths.copr("coprprojects", project.namespace, project.name), body)
         except ApiError as error:
             raise refused(error) from None
-        gone: dict[str, Any] = {"metadata": {"uid": project.uid}}
-        self._cache.project_event("DELETED", gone)
+        if accepted:
+            self._cache.project_leaves(project.uid)  # the watch tells when it is gone
+        else:
+            self._cache.project_event("DELETED", {"metadata": {"uid": project.uid}})
 
 
 def _object_name(owner: str, name: str) -> str:

@@ -29,6 +29,15 @@ def can_read(account: Account | None, project: ProjectSpec) -> bool:
     return not project.private or (account is not None and can_build(account, project))
 
 
+def no_more_readers(project: ProjectSpec, other: ProjectSpec) -> bool:
+    """Whether everybody who may read the one may read the other, which has the same owner."""
+    members, others = (
+        {entry.user for entry in spec.permissions if APPROVED in (entry.admin, entry.builder)}
+        for spec in (project, other)
+    )
+    return not other.private or (project.private and members <= others)
+
+
 def can_build(account: Account, project: ProjectSpec) -> bool:
     """Submit and cancel builds."""
     if can_edit(account, project):

@@ -183,6 +183,23 @@ async def test_a_body_that_is_too_large_is_refused_by_every_endpoint(stage: Stag
     assert objects_of(stage.site) == before
 
 
+async def test_a_file_is_taken_by_those_endpoints_only_that_need_one(stage: Stage, tmp_path: Path) -> None:
+    """Each other one refuses it while it comes, without a place on the disk for it."""
+    others = [row for row in BODIES if row.right != "secret" and not row.path.startswith("/api_3/project-chroot/edit")]
+    rows = [(row, await stage.fill(row)) for row in others]
+    before = objects_of(stage.site)
+    stage.site.services.limits = replace(stage.site.services.limits, spool=tmp_path / "absent")
+    for row, ready in rows:
+        fields = ("json", json.dumps(ready.body).encode(), "application/json")
+        answer = await stage.site.http.request(
+            row.method, ready.path, params=dict(ready.query), auth=stage.alice.auth, headers=row.headers,
+            files={"pkgs": ("x.src.rpm", b"x" * 1000, "application/x-rpm"), "json": fields},
+        )  # fmt: skip
+        assert answer.status_code in (400, 415), (row.path, answer.text[:200])
+        assert is_error(answer), (row.path, answer.text[:200])
+    assert objects_of(stage.site) == before
+
+
 async def test_no_name_in_a_path_leads_elsewhere(stage: Stage) -> None:
     """Each parameter of each path, and each name in each query and body, one after the other."""
     wrong: list[str] = []

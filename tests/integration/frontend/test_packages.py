@@ -1,7 +1,10 @@
 """Packages through the unmodified copr-cli: defined, changed, built by name, brought by builds, deleted."""
 
 import json
+from typing import Any
 
+from copr_operator.core.names import API_VERSION
+from copr_operator.kube import paths
 from tests.integration.frontend.test_cli import URL, demo, ids, untouched
 from tests.support.copr_cli import Ended
 from tests.support.frontend import Site
@@ -43,6 +46,45 @@ async def test_a_package_is_defined_changed_and_built_by_its_name(site: Site) ->
     assert project is not None
     obj = site.services.cache.packages_of(project)[0]
     assert (obj.spec.max_builds, obj.spec.auto_rebuild) == (5, True)
+
+
+async def test_an_edit_through_the_api_keeps_what_it_does_not_name(site: Site) -> None:
+    """Also what the API has no fields for, and lists whose entries have spaces in them."""
+    alice = await demo(site)
+    where = paths.copr("coprpackages", site.world.namespace)
+    scm = {"cloneURL": "https://git.example/a.git", "credentialsSecret": "mine", "committish": "v1"}
+    script = {"script": "#!/bin/sh\ntrue", "builddeps": ["foo >= 1.2", "bar"], "repos": ["https://repo.example/x"]}
+    labels = {"labels": {"team": "a"}, "annotations": {"note": "b"}, "finalizers": ["example.org/mine"]}
+    for name, source in {"a": {"type": "scm", "scm": scm}, "b": {"type": "custom", "custom": script}}.items():
+        spec = {"owner": "alice", "project": "demo", "name": name, "autoRebuild": True, "source": source}
+        meta = {"name": name, **labels}
+        await site.world.kube.create(where, {"apiVersion": API_VERSION, "kind": "CoprPackage", "metadata": meta,
+                                             "spec": spec})  # fmt: skip
+
+    async def edit(name: str, kind: str, **fields: object) -> dict[str, Any]:
+        await alice.ask(lambda copr: copr.package_proxy.edit("alice", "demo", name, kind, fields))
+        obj = await site.world.kube.get(f"{where}/{name}")
+        assert {key: obj["metadata"].get(key) for key in labels} == labels
+        found: dict[str, Any] = obj["spec"]
+        return found
+
+    try:
+        before = (await site.world.kube.get(f"{where}/b"))["spec"]
+        assert await edit("b", "custom", max_builds=3) == {**before, "maxBuilds": 3}
+        changed = (await edit("b", "custom", resultdir="out"))["source"]["custom"]
+        assert changed == {**before["source"]["custom"], "resultdir": "out"}
+        moved = await edit("a", "scm", committish="v2")
+        assert (moved["source"]["scm"]["committish"], moved["source"]["scm"]["credentialsSecret"]) == ("v2", "mine")
+        other = await edit("a", "scm", clone_url="https://elsewhere.example/a.git")
+        assert "credentialsSecret" not in other["source"]["scm"], "they are for the URL that they were given for"
+        gem = await edit("a", "rubygems", gem_name="rake")
+        assert (gem["source"], gem["autoRebuild"]) == ({"type": "rubygems", "rubygems": {"name": "rake"}}, True)
+        await alice.ask(lambda copr: copr.package_proxy.reset("alice", "demo", "a"))
+        reset = await site.world.kube.get(f"{where}/a")
+        assert ("source" in reset["spec"], reset["metadata"]["labels"]) == (False, {"team": "a"})
+    finally:
+        for name in ("a", "b"):
+            await site.world.kube.patch(f"{where}/{name}", {"metadata": {"finalizers": None}})
 
 
 async def test_a_deny_list_keeps_a_package_out_of_chroots(site: Site) -> None:

@@ -105,6 +105,78 @@ def test_the_project_that_holds_the_name_is_shown(cache: Cache) -> None:
     assert [view.uid for view in cache.projects()] == ["old"]
 
 
+def leaving(obj: dict[str, Any], number: int = 2) -> dict[str, Any]:
+    return version(obj, number, deletionTimestamp=TIME)
+
+
+def private(obj: dict[str, Any], *members: str) -> dict[str, Any]:
+    permissions = [{"user": user, "builder": "approved"} for user in members]
+    return {**obj, "spec": {**obj["spec"], "private": True, "permissions": permissions}}
+
+
+def test_a_holder_that_is_being_deleted_keeps_its_name_from_rivals_until_it_is_gone(cache: Cache) -> None:
+    """The backend shows the private results of a name to whom the frontend shows the project."""
+    holder, rival = private(project("demo", "holder", held=True)), project("demo", "rival", "elsewhere")
+    cache.project_event("ADDED", rival)
+    cache.project_event("ADDED", holder)
+    cache.project_event("MODIFIED", leaving(holder))
+    assert (cache.project("alice", "demo"), cache.projects()) == (None, [])
+    assert cache.uids("coprprojects", "ns") == {"holder"}, "a LIST without it ends it"
+    cache.project_event("MODIFIED", version(holder, 3))
+    assert cache.project("alice", "demo") is None, "a late event brings it back"
+    cache.project_event("DELETED", holder)
+    assert [view.uid for view in cache.projects()] == ["rival"]
+
+
+def test_a_deletion_that_was_accepted_here_counts_before_the_watch_tells(cache: Cache) -> None:
+    cache.project_event("ADDED", project("demo", "holder", held=True))
+    cache.project_event("ADDED", project("demo", "rival", "elsewhere"))
+    cache.project_leaves("holder")
+    assert cache.project("alice", "demo") is None
+    cache.project_event("DELETED", {"metadata": {"uid": "holder"}})
+    cache.project_leaves("holder")
+    assert [view.uid for view in cache.projects()] == ["rival"]
+
+
+def test_a_project_on_its_way_out_that_held_no_name_keeps_nobody_out(cache: Cache) -> None:
+    cache.project_event("ADDED", leaving(project("demo", "loser", "elsewhere")))
+    cache.project_event("ADDED", project("demo", "new"))
+    assert [view.uid for view in cache.projects()] == ["new"]
+
+
+def test_who_has_got_the_name_is_shown_also_when_the_end_of_the_former_holder_is_heard_later(cache: Cache) -> None:
+    cache.project_event("ADDED", leaving(private(project("demo", "former", held=True))))
+    cache.project_event("ADDED", project("demo", "next", "elsewhere", held=True))
+    assert [view.uid for view in cache.projects()] == ["next"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        (project("demo", "old", held=True), project("demo", "new"), True),
+        (private(project("demo", "old", held=True)), project("demo", "new"), False),
+        (private(project("demo", "old", held=True)), private(project("demo", "new")), True),
+        (private(project("demo", "old", held=True), "bob", "eve"), private(project("demo", "new"), "bob"), True),
+        (private(project("demo", "old", held=True)), private(project("demo", "new"), "bob"), False),
+        (private(project("demo", "old", held=True)), private(project("demo", "new", "elsewhere")), False),
+    ],
+    ids=["public", "opened", "private", "fewer members", "more members", "elsewhere"],
+)
+def test_a_project_that_is_made_again_is_shown_at_once_where_that_opens_nothing(
+    cache: Cache, old: dict[str, Any], new: dict[str, Any], shown: bool
+) -> None:
+    cache.project_event("ADDED", leaving(old))
+    cache.project_event("ADDED", new)
+    assert [view.uid for view in cache.projects()] == (["new"] if shown else [])
+
+
+def test_a_build_of_a_private_project_on_its_way_out_is_nobody_s(cache: Cache) -> None:
+    cache.project_event("ADDED", leaving(private(project("demo", "old", held=True))))
+    cache.project_event("ADDED", project("demo", "new"))
+    cache.build_event("ADDED", build(8))
+    assert cache.project_of(cache.builds[8]) is None
+
+
 def test_a_second_build_with_the_same_id_does_not_take_its_place(cache: Cache) -> None:
     cache.build_event("ADDED", build(42))
     cache.build_event("ADDED", version(build(42), 9, uid="another"))

@@ -179,6 +179,74 @@ async def test_the_same_key_brings_the_same_builds_for_the_same_person_only() ->
     assert world.kube.deleted == []
 
 
+ROOT, BOB = Account("root", admin=True), Account("bob")
+
+
+def linked(world: World, *links: dict[str, Any], project: str = "demo") -> None:
+    """Builds 101, 102, ... that run, each with its links."""
+    for number, link in enumerate(links, 101):
+        world.cache.build_event("ADDED", build(number, project=project, **link))
+
+
+@pytest.mark.parametrize(
+    ("link", "option", "text"),
+    [
+        ({}, {"with_build_id": 101}, "Build 101 is not yet in any batch, and user 'bob' doesn't have the build perm"),
+        ({}, {"after_build_id": 101}, "Build 101 is not yet in any batch, and user 'bob' doesn't have the build perm"),
+        ({"withBuild": "b7"}, {"with_build_id": 101}, "The batch of build 101 belongs to project alice/demo.  You are"),
+        ({"afterBuild": "b7"}, {"with_build_id": 101}, "The batch of build 101 belongs to project alice/demo.  You"),
+        ({"withBuild": "b7"}, {"after_build_id": 101}, None),
+        ({"afterBuild": "b7"}, {"after_build_id": 101}, None),
+    ],
+    ids=["join a new one", "wait for a new one", "join", "join one that waits", "wait", "wait for one that waits"],
+)
+async def test_a_batch_is_made_and_joined_by_those_only_who_may_build_there(
+    link: dict[str, str], option: dict[str, int], text: str | None
+) -> None:
+    world = World()
+    linked(world, link)
+    world.cache.project_event("ADDED", bobs := owned_by("bob"))
+    options = BuildOptions({"owner": "bob", "project": "theirs"}, **option)  # type: ignore[arg-type]
+    if text is None:
+        (record,) = await world.builds.create(BOB, project_view(bobs), options, SOURCES[:1])
+        assert record.view.spec.after_build == "b101"
+    else:
+        with pytest.raises(CoprError, match=text) as caught:
+            await world.builds.create(BOB, project_view(bobs), options, SOURCES[:1])
+        (field,) = option
+        assert (caught.value.status, f"'{field}'" in caught.value.message, world.kube.objects) == (400, True, {})
+
+
+def owned_by(owner: str) -> dict[str, Any]:
+    obj = project("theirs", f"of-{owner}", held=True)
+    return {**obj, "spec": {**obj["spec"], "owner": owner}}
+
+
+@pytest.mark.parametrize(("account", "status"), [(ROOT, None), (ALICE, 400)])
+async def test_the_batch_of_a_build_without_a_project_is_the_administrators(
+    account: Account, status: int | None
+) -> None:
+    world = World()
+    linked(world, {}, project="gone")
+    options = BuildOptions({"owner": "alice", "project": "demo"}, with_build_id=101)
+    if status is None:
+        (record,) = await world.builds.create(account, world.project, options, SOURCES[:1])
+        assert record.view.spec.with_build == "b101"
+    else:
+        with pytest.raises(CoprError) as caught:
+            await world.builds.create(account, world.project, options, SOURCES[:1])
+        assert caught.value.status == status
+
+
+async def test_a_chain_of_builds_that_join_each_other_is_one_batch_with_one_leader() -> None:
+    world = World()
+    linked(world, {}, {"withBuild": "b101"})
+    for target in (101, 102):
+        options = BuildOptions({"owner": "alice", "project": "demo"}, with_build_id=target)
+        (record,) = await world.builds.create(ALICE, world.project, options, SOURCES[:1])
+        assert record.view.spec.with_build == "b101", target
+
+
 async def settle() -> None:
     """Everything that can go on has."""
     for _ in range(20):
