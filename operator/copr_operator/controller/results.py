@@ -50,7 +50,8 @@ class Results:
         self.private: dict[str, bool] = {}
         """By project uid: what the backend was told last."""
         self.directories: set[tuple[str, str, str]] = set()
-        """(owner, dirname, chroot) whose repository is there, for other directories than the project's own."""
+        """(owner, dirname, chroot) whose repository is there. A project's status is not proof: the store may have come
+        from an older backup since, and a build that finds no repository of its own project fails."""
         self._notes = Notes()
 
     def message(self, uid: str) -> str:
@@ -139,6 +140,7 @@ class Results:
     async def ensure_repository(self, project: ProjectView, chroot: str) -> None:
         await self._backend.ensure_repository(project.spec.owner, project.spec.name, chroot)
         self.ensured.setdefault(project.uid, set()).add(chroot)
+        self.directories.add((project.spec.owner, project.spec.name, chroot))
 
     async def remove_project(self, project: ProjectView) -> None:
         await self._backend.remove_project(project.spec.owner, project.spec.name)

@@ -83,10 +83,12 @@ def _repositories_gate(observed: Observed, chosen: tuple[str, ...], config: Oper
     missing = [name for name in chosen if name not in ready]
     if missing:
         return Gate("RepositoryNotReady", f"the repository of {', '.join(missing)} is not there yet")
-    if observed.build.dirname != observed.build.spec.project and not observed.directory_ready:
+    if not observed.directory_ready:
         if observed.backend_message:
             return Gate("BackendUnavailable", observed.backend_message, look_again=config.deadlines.backend_retry)
-        return Gate("RepositoryNotReady", "the directory's repositories are being made", action=EnsureDirectory())
+        return Gate(
+            "RepositoryNotReady", "the directory's repositories are being made sure of", action=EnsureDirectory()
+        )
     return None
 
 

@@ -11,6 +11,9 @@ class Backend:
     async def remove_project(self, owner: str, name: str) -> None:
         """Done."""
 
+    async def ensure_repository(self, owner: str, dirname: str, chroot: str) -> None:
+        """Done."""
+
 
 async def test_with_a_project_goes_what_was_there_for_builds_that_still_wait() -> None:
     """It may be made again, and they must not take what is gone for theirs."""
@@ -23,3 +26,10 @@ async def test_with_a_project_goes_what_was_there_for_builds_that_still_wait() -
     assert (results.copied, results.srpms) == ({}, {})
     assert ("alice", "demo:1", "c-1-x") not in results.directories
     assert len(results.directories) == 3
+
+
+async def test_a_repository_that_was_made_for_its_project_is_not_asked_for_again() -> None:
+    backend: Any = Backend()
+    results = Results(backend, CONFIG)
+    await results.ensure_repository(project(), "c-1-x")
+    assert results.directories == {("alice", "demo", "c-1-x")}

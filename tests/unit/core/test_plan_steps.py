@@ -137,6 +137,11 @@ class TestSources:
         )
 
 
+def test_a_project_s_repositories_are_made_sure_of_whatever_its_status_says() -> None:
+    """By a new controller, once: the store may have come from an older backup."""
+    assert plan(observed(build(accepted()), directory_ready=False), CONFIG).actions == (actions.EnsureDirectory(),)
+
+
 def test_another_directory_of_the_project_is_made_before_the_source_step() -> None:
     special = build(accepted(), project_dirname="demo:pr:1")
     assert plan(observed(special, directory_ready=False), CONFIG).actions == (actions.EnsureDirectory(),)
