@@ -64,17 +64,33 @@ class Ingest:
             step = self._spool.step(who.build_id, who.step, who.attempt)
             answer = await asyncio.to_thread(lambda: step.answer)
             if answer is None:
+                await asyncio.to_thread(self._spool.require, step)
                 answer = await self._end(who, step, request)
                 await asyncio.to_thread(self._spool.closed, step, who.result, answer)
             return answer
 
     def salvage(self, older_than: float) -> None:
         """Give up steps that nobody has touched since `older_than`; what they logged is kept, as for any other end."""
-        for step in self._spool.abandoned(older_than):
-            result = step.result
-            if step.answer is None and result is not None and self._store.stat(f"{RESULTS}/{_project_of(result)}"):
-                self._store_logs(step, result)
-            self._spool.drop(step)
+        abandoned = self._spool.abandoned(older_than)
+        for step in abandoned:
+            step.drop_files()  # first of all: logs are written anew, and the disk may be full
+        for step in abandoned:
+            try:
+                self._give_up(step)
+            except OSError:
+                logger.exception("%s can't be given up; it is tried again", step.path)
+
+    def _give_up(self, step: StepSpool) -> None:
+        result = step.result
+        if result is not None and step.answer is None and self._lacks_logs(step, result):
+            self._store_logs(step, result)
+        self._spool.drop(step)
+
+    def _lacks_logs(self, step: StepSpool, result: str) -> bool:
+        """Not when the logs there are those of a later attempt, or of a success."""
+        if self._spool.superseded(step) or self._store.stat(f"{RESULTS}/{result}/{SUCCESS}") is not None:
+            return False
+        return self._store.stat(f"{RESULTS}/{_project_of(result)}") is not None
 
     async def _end(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
         await asyncio.to_thread(self._store_logs, step, who.result)

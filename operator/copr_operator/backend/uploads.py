@@ -78,6 +78,7 @@ class Uploads:
         key = secrets.token_urlsafe(18)
         part = self._spool / key
         try:
+            await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True)
             artifact = await receive(part, body, None, self._checkpoint)
             await asyncio.to_thread(self._store.adopt, part, f"{UPLOADS}/{key}/{name}")
         finally:
