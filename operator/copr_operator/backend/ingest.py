@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ from copr_operator.backend.trash import Trash
 from copr_operator.core.wire import ArtifactRef, FinishRequest, StepFailure, StepSummary
 
 logger = logging.getLogger(__name__)
+
+MAX_STEP_METADATA = 256 * 1024**2
+"""Bytes of memory that the metadata of a step's packages may take: all of it is there until it is published."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,32 @@ class Ingest:
             raise RefusedError("ResultsRefused", f"{total} bytes; at most {self._limits.total} are accepted")
 
     async def _inspect(self, step: StepSpool, directory: str, files: Sequence[ArtifactRef]) -> dict[str, RpmFile]:
-        found = await asyncio.gather(
-            *(self._inspector.inspect(step.files / file.name, f"{directory}/{file.name}") for file in files)
-        )
+        found = await self._read_all(step, directory, files)
         for file, rpm in zip(files, found, strict=True):
             _same_checksum(file, rpm.sha256)
         return {file.name: rpm for file, rpm in zip(files, found, strict=True)}
+
+    async def _read_all(self, step: StepSpool, directory: str, files: Sequence[ArtifactRef]) -> list[RpmFile]:
+        """No more of them when one of them is refused."""
+        taken = 0
+
+        async def read(name: str) -> RpmFile:
+            nonlocal taken
+            rpm = await self._inspector.inspect(step.files / name, f"{directory}/{name}")
+            taken += sum(sys.getsizeof(chunk) for chunk in rpm.chunks)
+            if taken > MAX_STEP_METADATA:
+                raise RefusedError(
+                    "ResultsRefused", f"{name}: the packages' metadata takes more than {MAX_STEP_METADATA} bytes"
+                )
+            return rpm
+
+        tasks = [asyncio.create_task(read(file.name)) for file in files]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _withdraw_changed(self, repo: Repo, directory: str, entries: Sequence[PackageEntry]) -> None:
         """An earlier attempt may have been published without its pod hearing of it. Its files are about to be

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 from copr_operator.backend.errors import RefusedError
 
-MAX_ANSWER = 1024**3
-"""Bytes of one answer: the XML of one package."""
+MAX_ANSWER = 128 * 1024**2
+"""Most bytes of an answer, as in rpmworker: no worker is believed more, a hostile file may have taken it over."""
+LARGE_ANSWER = 16 * 1024**2
+"""A worker that gave a larger one is ended: what it took for that stays its own as long as it lives."""
 
 
 class RpmFile(BaseModel):
@@ -73,7 +75,8 @@ class WorkerPool:
             worker = self._idle.pop() if self._idle else await self._start()
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer = await _ask(worker, json.dumps(request).encode())
+                    data = await _ask(worker, json.dumps(request).encode())
+                answer = _parsed(data)
             except (WorkerDiedError, TimeoutError) as error:
                 await _end(worker)
                 self.deaths += 1
@@ -82,7 +85,11 @@ class WorkerPool:
             except BaseException:
                 await _end(worker)
                 raise
-            self._idle.append(worker)
+            if len(data) > LARGE_ANSWER:
+                await _end(worker)
+            else:
+                self._idle.append(worker)
+            del data
         if "error" in answer:
             raise RefusedError("ResultsRefused", f"{name}: {answer['error']}")
         return RpmFile.model_validate(answer)
@@ -99,7 +106,7 @@ class WorkerPool:
         return await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe, stderr=null, env=keep)
 
 
-async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> dict[str, object]:
+async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> bytes:
     if worker.stdin is None or worker.stdout is None:
         raise TypeError("the worker must be started with pipes")
     try:
@@ -108,8 +115,15 @@ async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> dict[str, 
         (size,) = struct.unpack(">I", await worker.stdout.readexactly(4))
         if size > MAX_ANSWER:
             raise WorkerDiedError
-        answer: dict[str, object] = json.loads(await worker.stdout.readexactly(size))
-    except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
+        return await worker.stdout.readexactly(size)
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise WorkerDiedError from error
+
+
+def _parsed(data: bytes) -> dict[str, object]:
+    try:
+        answer: dict[str, object] = json.loads(data)
+    except ValueError as error:
         raise WorkerDiedError from error
     return answer
 

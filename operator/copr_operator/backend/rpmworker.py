@@ -19,14 +19,18 @@ import createrepo_c
 
 from copr_operator.backend.rpmheader import HeaderError, read_header
 
-MEMORY_LIMIT = 4 * 1024**3
-"""Bytes of address space. A header's XML is a few times as large as the header."""
+MAX_METADATA = 64 * 1024**2
+"""Most bytes of the XML of one package; that of 300,000 files takes half of it."""
+MAX_ANSWER = 2 * MAX_METADATA
+"""Most bytes of an answer. In JSON, what is not ASCII takes two or three times as much."""
+MEMORY_LIMIT = 768 * 1024**2
+"""Bytes of address space: what two workers and the backend itself may take fits in its pod."""
 
 
 def read_rpm(path: str, href: str, max_header_bytes: int) -> dict[str, Any]:
     """Facts and metadata of one RPM. Raises HeaderError for any file that isn't a good one."""
     with open(path, "rb") as file:
-        header = read_header(file, max_header_bytes)
+        header = read_header(file, max_header_bytes, MAX_METADATA)
         size = os.fstat(file.fileno()).st_size
     try:
         package = createrepo_c.package_from_rpm(path, checksum_type=createrepo_c.SHA256, location_href=href)
@@ -36,18 +40,20 @@ def read_rpm(path: str, href: str, max_header_bytes: int) -> dict[str, Any]:
     if found != (header.name, header.epoch or 0, header.version, header.release, header.sourcerpm):
         raise HeaderError("two readers of the header disagree")
     package.time_file = package.time_build  # else the same package would give other metadata at another time
-    chunks = [
-        createrepo_c.xml_dump_primary(package),
-        createrepo_c.xml_dump_filelists(package),
-        createrepo_c.xml_dump_other(package),
-    ]
-    for chunk in chunks:
-        _check_chunk(chunk)
+    dumps = (createrepo_c.xml_dump_primary, createrepo_c.xml_dump_filelists, createrepo_c.xml_dump_other)
+    chunks = []
+    size_of_chunks = 0
+    for dump in dumps:
+        chunk = dump(package)
+        size_of_chunks += _check_chunk(chunk)
+        if size_of_chunks > MAX_METADATA:
+            raise HeaderError(f"its metadata takes more than {MAX_METADATA} bytes")
+        chunks.append(chunk)
     return {**asdict(header), "sha256": package.pkgId, "size": size, "chunks": chunks}
 
 
-def _check_chunk(chunk: str) -> None:
-    """One well-formed `package` element and nothing else: metadata of several packages is one document."""
+def _check_chunk(chunk: str) -> int:
+    """One well-formed `package` element and nothing else: metadata of several packages is one document. Its bytes."""
     tops: list[str] = []
     depth = 0
 
@@ -65,11 +71,14 @@ def _check_chunk(chunk: str) -> None:
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     try:
-        parser.Parse(f"<m>{chunk}</m>".encode(), True)
+        encoded = chunk.encode()
+        for part, last in ((b"<m>", False), (encoded, False), (b"</m>", True)):
+            parser.Parse(part, last)
     except (expat.ExpatError, UnicodeEncodeError) as error:
         raise HeaderError(f"the header can't be written as XML: {error}") from error
     if tops != ["package"]:
         raise HeaderError("the header can't be written as XML")
+    return len(encoded)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -81,11 +90,19 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": "reading it takes too much memory"}
 
 
+def _encoded(found: dict[str, Any]) -> bytes:
+    try:
+        data = json.dumps(found).encode()
+    except MemoryError:
+        return b'{"error": "reading it takes too much memory"}'
+    return data if len(data) <= MAX_ANSWER else b'{"error": "its metadata takes too much room"}'
+
+
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until the other end closes."""
     while len(intro := requests.read(4)) == 4:
         request = json.loads(requests.read(struct.unpack(">I", intro)[0]))
-        data = json.dumps(answer(request)).encode()
+        data = _encoded(answer(request))
         answers.write(struct.pack(">I", len(data)) + data)
         answers.flush()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from copr_operator.backend import ingest
 from tests.unit.backend import rpms
 from tests.unit.backend.world import CHROOT, World, bearer, listed, results
 
@@ -218,6 +219,19 @@ async def test_results_that_are_not_the_build_s_are_refused(
 ) -> None:
     assert (await world.send(token, files)).json()["failure"]["reason"] == reason
     assert world.runs == 0
+
+
+async def test_packages_whose_metadata_is_too_large_together_are_refused_before_all_are_read(
+    world: World, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = results() | {
+        f"hello-{number}-1.0-1.x86_64.rpm": rpms.rpm(f"hello-{number}", sourcerpm="hello-1.0-1.src.rpm")
+        for number in range(20)
+    }
+    monkeypatch.setattr(ingest, "MAX_STEP_METADATA", 3000)
+    failure = (await world.send(token, files)).json()["failure"]
+    assert (failure["reason"], world.runs) == ("ResultsRefused", 0)
+    assert "the packages' metadata takes more than 3000 bytes" in failure["message"]
 
 
 async def test_a_file_listed_with_another_checksum_than_it_was_sent_with_is_refused(world: World, token: str) -> None:

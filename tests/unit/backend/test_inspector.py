@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import json
+import struct
 import sys
 from pathlib import Path
 
 import pytest
 
-from copr_operator.backend import rpmworker
+from copr_operator.backend import inspector, rpmworker
 from copr_operator.backend.errors import RefusedError
 from copr_operator.backend.inspector import WorkerPool
 from copr_operator.backend.rpmheader import HeaderError, read_header
@@ -60,6 +62,53 @@ async def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
     await workers.close()
 
 
+def kernel_headers(count: int) -> list[str]:
+    stem = "/usr/src/kernels/6.17.1-300.fc43.x86_64/include/linux"
+    return [f"{stem}/dir{number // 100}/some-header-file-{number}.h" for number in range(count)]
+
+
+async def test_a_package_of_very_many_files_is_read_and_its_worker_ended_so_that_its_memory_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspector, "LARGE_ANSWER", 8 * 2**20)
+    workers = pool()
+    await workers.inspect(rpms.write(tmp_path, files=kernel_headers(1000)), "d/x.rpm")
+    assert len(workers._idle) == 1, "such a one is kept"
+    found = await workers.inspect(rpms.write(tmp_path, files=kernel_headers(100_000)), "d/x.rpm")
+    assert found.chunks[1].count("<file>") == 100_000
+    assert (workers._idle, workers.deaths) == ([], 0)
+    await workers.close()
+
+
+async def test_a_small_package_of_huge_metadata_is_refused_before_that_is_made(tmp_path: Path) -> None:
+    path = rpms.write(tmp_path, files=[f"/usr/{'d' * 20_000}/{number}" for number in range(20_000)])
+    assert path.stat().st_size < 2**20
+    workers = pool()
+    with pytest.raises(RefusedError, match=r"x\.rpm: its list of files takes 400\d{6} bytes; at most 67108864 are"):
+        await workers.inspect(path, "d/x.rpm")
+    assert (len(workers._idle), workers.deaths) == (1, 0)
+    await workers.close()
+
+
+def test_escapes_can_not_take_the_metadata_over_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = rpms.write(tmp_path, files=[f"/usr/{'&' * 1000}"])
+    monkeypatch.setattr(rpmworker, "MAX_METADATA", 4000)
+    with pytest.raises(HeaderError, match="its metadata takes more than 4000 bytes"):
+        read_rpm(str(path), "d/x.rpm", 2**26)
+
+
+def test_an_answer_over_its_limit_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpmworker, "MAX_ANSWER", 1000)
+    request = json.dumps({"path": str(rpms.write(tmp_path)), "href": "d/x.rpm", "max_header_bytes": 2**26}).encode()
+    answers = io.BytesIO()
+    rpmworker.serve(io.BytesIO(struct.pack(">I", len(request)) + request), answers)
+    assert json.loads(answers.getvalue()[4:]) == {"error": "its metadata takes too much room"}
+
+
+def test_both_ends_agree_on_how_large_an_answer_may_be() -> None:
+    assert rpmworker.MAX_ANSWER == inspector.MAX_ANSWER
+
+
 async def test_a_request_that_is_given_up_leaves_no_worker_with_half_an_answer(tmp_path: Path) -> None:
     path = rpms.write(tmp_path)
     workers = pool(HANGS)
@@ -86,6 +135,6 @@ def test_a_header_that_two_readers_understand_differently_is_refused(
 ) -> None:
     path = rpms.write(tmp_path)
     other = read_header(io.BytesIO(rpms.rpm("other")))
-    monkeypatch.setattr(rpmworker, "read_header", lambda _file, _limit: other)
+    monkeypatch.setattr(rpmworker, "read_header", lambda _file, *_limits: other)
     with pytest.raises(HeaderError, match="disagree"):
         read_rpm(str(path), "d/x.rpm", 2**26)
