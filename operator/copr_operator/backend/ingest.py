@@ -11,9 +11,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from copr_operator.backend import checks
-from copr_operator.backend.errors import HttpError, RefusedError
+from copr_operator.backend.errors import HttpError, RefusedError, UnreadableError
 from copr_operator.backend.guard import BuildGuard
 from copr_operator.backend.identity import StepIdentity
 from copr_operator.backend.inspector import Inspector, RpmFile
@@ -117,7 +118,7 @@ class Ingest:
         for spec in specs:
             await asyncio.to_thread(_check_checksum, step, spec)
         try:
-            rpm = await self._inspector.inspect(step.files / srpm.name, srpm.name)
+            rpm = await self._read(step.files / srpm.name, srpm.name)
         except RefusedError as refused:
             raise RefusedError("SRPMInvalid", refused.message) from None
         _same_checksum(srpm, rpm.sha256)
@@ -177,7 +178,7 @@ class Ingest:
 
         async def read(name: str) -> RpmFile:
             nonlocal taken
-            rpm = await self._inspector.inspect(step.files / name, f"{directory}/{name}")
+            rpm = await self._read(step.files / name, f"{directory}/{name}")
             taken += sum(sys.getsizeof(chunk) for chunk in rpm.chunks)
             if taken > MAX_STEP_METADATA:
                 raise RefusedError(
@@ -192,6 +193,15 @@ class Ingest:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, path: Path, href: str) -> RpmFile:
+        """A file that strangers sent. When no reader survives it, it is refused, so as not to be tried for ever."""
+        try:
+            return await self._inspector.inspect(path, href)
+        except UnreadableError as error:
+            if not error.deadly:
+                raise
+            raise RefusedError("ResultsRefused", error.message) from None
 
     async def _withdraw_changed(self, repo: Repo, directory: str, entries: Sequence[PackageEntry]) -> None:
         """An earlier attempt may have been published without its pod hearing of it. Its files are about to be
@@ -229,7 +239,8 @@ class RpmReader:
         self._trash = trash
 
     async def everything(self, repo: Repo) -> dict[str, list[PackageEntry]]:
-        """All packages of builds that succeeded and are not being removed, by result directory."""
+        """All packages of builds that succeeded and are not being removed, by result directory, but damaged ones.
+        Raises UnreadableError."""
         found: dict[str, list[PackageEntry]] = {}
         for directory in await asyncio.to_thread(self._directories, repo):
             found[directory] = await self.directory(repo, directory)
@@ -248,13 +259,14 @@ class RpmReader:
         try:
             rpm = await self.inspect(f"{path}/{name}", href)
         except RefusedError as refused:
-            # It was good once. One damaged file must not keep the others from being listed.
+            # It was good once. One damaged file must not keep the others from being listed; what just can't be read
+            # now (UnreadableError) must not be lost, and makes the run fail.
             logger.error("%s/%s is left out of its repository: %s", path, name, refused.message)
             return None
         return PackageEntry(href, rpm.sha256, rpm.chunks)
 
     async def inspect(self, path: str, href: str) -> RpmFile:
-        """A stored RPM. Raises RefusedError when it can't be read any more."""
+        """A stored RPM. Raises RefusedError when it is damaged, UnreadableError when it can't be read now."""
         local = self._store.local(path)
         file = await asyncio.to_thread(local.__enter__)
         try:

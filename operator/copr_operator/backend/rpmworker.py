@@ -2,10 +2,12 @@
 
 createrepo_c is C and reads what strangers made: it runs here, apart, so that a crash or a hang costs one file. Talks
 in frames (4 bytes length, big endian, then JSON) on stdin and stdout: JSON, because an unpickled answer of a process
-that a hostile file took over would be code. A request is {"path", "href", "max_header_bytes"}; an answer is either
-{"error": text} or the fields of `inspector.RpmFile`.
+that a hostile file took over would be code. A request is {"path", "href", "max_header_bytes"}; an answer is one of
+{"error": what is wrong with the file}, {"unreadable": why it can't be read now, "memory": whether for want of that}, or
+the fields of `inspector.RpmFile`.
 """
 
+import errno
 import json
 import os
 import resource
@@ -35,6 +37,7 @@ def read_rpm(path: str, href: str, max_header_bytes: int) -> dict[str, Any]:
     try:
         package = createrepo_c.package_from_rpm(path, checksum_type=createrepo_c.SHA256, location_href=href)
     except createrepo_c.CreaterepoCError as error:
+        _read_through(path)
         raise HeaderError(str(error)) from error
     found = (package.name, int(package.epoch or 0), package.version, package.release, package.rpm_sourcerpm or "")
     if found != (header.name, header.epoch or 0, header.version, header.release, header.sourcerpm):
@@ -50,6 +53,13 @@ def read_rpm(path: str, href: str, max_header_bytes: int) -> dict[str, Any]:
             raise HeaderError(f"its metadata takes more than {MAX_METADATA} bytes")
         chunks.append(chunk)
     return {**asdict(header), "sha256": package.pkgId, "size": size, "chunks": chunks}
+
+
+def _read_through(path: str) -> None:
+    """Raises OSError when it is the disk that fails: librpm calls that a bad file."""
+    with open(path, "rb", buffering=0) as file:
+        while file.read(2**20):
+            pass
 
 
 def _check_chunk(chunk: str) -> int:
@@ -84,17 +94,22 @@ def _check_chunk(chunk: str) -> int:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         return read_rpm(request["path"], request["href"], request["max_header_bytes"])
-    except (HeaderError, OSError) as error:
+    except HeaderError as error:
         return {"error": str(error)}
+    except OSError as error:
+        return {"unreadable": str(error), "memory": error.errno == errno.ENOMEM}
     except MemoryError:
-        return {"error": "reading it takes too much memory"}
+        return _NO_MEMORY
+
+
+_NO_MEMORY = {"unreadable": "that takes too much memory", "memory": True}
 
 
 def _encoded(found: dict[str, Any]) -> bytes:
     try:
         data = json.dumps(found).encode()
     except MemoryError:
-        return b'{"error": "reading it takes too much memory"}'
+        return json.dumps(_NO_MEMORY).encode()
     return data if len(data) <= MAX_ANSWER else b'{"error": "its metadata takes too much room"}'
 
 

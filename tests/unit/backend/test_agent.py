@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from copr_operator.backend import ingest
+from copr_operator.backend.errors import UnreadableError
+from copr_operator.backend.inspector import RpmFile
 from tests.unit.backend import rpms
 from tests.unit.backend.world import CHROOT, World, bearer, listed, results
 
@@ -232,6 +234,34 @@ async def test_packages_whose_metadata_is_too_large_together_are_refused_before_
     failure = (await world.send(token, files)).json()["failure"]
     assert (failure["reason"], world.runs) == ("ResultsRefused", 0)
     assert "the packages' metadata takes more than 3000 bytes" in failure["message"]
+
+
+def unreadable(world: World, monkeypatch: pytest.MonkeyPatch, *, deadly: bool) -> None:
+    async def fails(_path: Path, href: str) -> RpmFile:
+        raise UnreadableError(f"{href} can't be read", deadly=deadly)
+
+    monkeypatch.setattr(world.inspector, "inspect", fails)
+
+
+async def test_results_that_can_not_be_read_now_are_asked_for_again(
+    world: World, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        unreadable(world, patch, deadly=False)
+        response = await world.send(token, results())
+    assert (response.status_code, response.json()["reason"]) == (503, "")
+    assert (await world.finish(token, results())).json()["outcome"] == "succeeded"
+
+
+@pytest.mark.parametrize(("step", "reason"), [(CHROOT, "ResultsRefused"), ("src", "SRPMInvalid")])
+async def test_a_file_no_reader_survives_is_refused_and_not_tried_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, reason: str
+) -> None:
+    world.add_build(42, package=None if step == "src" else "hello")
+    unreadable(world, monkeypatch, deadly=True)
+    files = {"hello-1.0-1.src.rpm": rpms.rpm(arch="src")}
+    response = await world.send(world.add_pod(42, step), files)
+    assert (response.status_code, response.json()["failure"]["reason"]) == (200, reason)
 
 
 async def test_a_file_listed_with_another_checksum_than_it_was_sent_with_is_refused(world: World, token: str) -> None:

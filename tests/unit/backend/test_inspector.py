@@ -1,16 +1,18 @@
 """RPMs are read in processes of their own."""
 
 import asyncio
+import errno
 import io
 import json
 import struct
 import sys
 from pathlib import Path
 
+import createrepo_c
 import pytest
 
 from copr_operator.backend import inspector, rpmworker
-from copr_operator.backend.errors import RefusedError
+from copr_operator.backend.errors import RefusedError, UnreadableError
 from copr_operator.backend.inspector import WorkerPool
 from copr_operator.backend.rpmheader import HeaderError, read_header
 from copr_operator.backend.rpmworker import read_rpm
@@ -45,21 +47,69 @@ async def test_a_real_worker_reads_one_rpm_after_the_other(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("program", [CRASHES, BABBLES])
-async def test_a_worker_that_crashes_costs_only_the_file_it_was_reading(tmp_path: Path, program: str) -> None:
+async def test_a_file_that_two_workers_die_of_costs_no_other_file(tmp_path: Path, program: str) -> None:
     path = rpms.write(tmp_path)
     workers = pool(program, workers=2)
     answers = await asyncio.gather(*(workers.inspect(path, f"d/{n}.rpm") for n in range(3)), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [RefusedError] * 3
+    assert [type(answer) for answer in answers] == [UnreadableError] * 3
     assert str(answers[0]) == "0.rpm: reading its header ends the program that reads it"
-    assert workers.deaths == 3
+    assert [answer.deadly for answer in answers if isinstance(answer, UnreadableError)] == [True] * 3
+    assert workers.deaths == 6
     await workers.close()
 
 
 async def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
     workers = pool(HANGS, timeout=0.2)
-    with pytest.raises(RefusedError, match="takes too long"):
+    with pytest.raises(UnreadableError, match="takes too long") as raised:
         await workers.inspect(rpms.write(tmp_path), "d/x.rpm")
+    assert raised.value.deadly
     await workers.close()
+
+
+async def test_what_one_worker_dies_of_the_next_may_read(tmp_path: Path) -> None:
+    marker = tmp_path / "has-died"
+    workers = pool(
+        f"import os, pathlib; marker = pathlib.Path({str(marker)!r})\n"
+        "if not marker.exists(): marker.touch(); os.abort()\n"
+        "from copr_operator.backend.rpmworker import main; main()"
+    )
+    assert (await workers.inspect(rpms.write(tmp_path), "d/x.rpm")).name == "hello"
+    assert (workers.deaths, len(workers._idle)) == (1, 1)
+    await workers.close()
+
+
+async def test_a_file_the_disk_does_not_give_is_not_called_a_bad_one(tmp_path: Path) -> None:
+    workers = pool()
+    with pytest.raises(UnreadableError, match=r"x\.rpm: it can't be read: .*No such file") as raised:
+        await workers.inspect(tmp_path / "gone.rpm", "d/x.rpm")
+    assert (raised.value.deadly, workers.deaths, workers._idle) == (False, 0, [])
+    await workers.close()
+
+
+def test_a_disk_that_fails_under_librpm_is_told_from_a_bad_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = {"path": str(rpms.write(tmp_path)), "href": "d/x.rpm", "max_header_bytes": 2**26}
+
+    def bad(*_what: object, **_more: object) -> None:
+        raise createrepo_c.CreaterepoCError("rpmReadPackageFile() error")
+
+    def failing(_path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(createrepo_c, "package_from_rpm", bad)
+    assert rpmworker.answer(request) == {"error": "rpmReadPackageFile() error"}
+    monkeypatch.setattr(rpmworker, "_read_through", failing)
+    assert rpmworker.answer(request) == {"unreadable": "[Errno 5] Input/output error", "memory": False}
+
+
+def test_a_worker_without_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(*_what: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(rpmworker, "read_rpm", hungry)
+    answer = rpmworker.answer({"path": "x", "href": "x", "max_header_bytes": 1})
+    assert answer == {"unreadable": "that takes too much memory", "memory": True}
 
 
 def kernel_headers(count: int) -> list[str]:
