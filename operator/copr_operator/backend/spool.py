@@ -97,13 +97,19 @@ class StepSpool:
         return 0
 
     def packed_log(self, name: str) -> Path:
-        """The log as a gzip file (always the same for the same log)."""
+        """The log as a gzip file (always the same for the same log). Never written in place: the one of an earlier
+        `finish` is the same file as the published log, and as those of its forks, where adopting is a hard link."""
         packed = self.logs / f"{name}.gz"
-        with (self.logs / name).open("rb") as source, packed.open("wb") as target:
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=target, mtime=0) as zipped:
-                shutil.copyfileobj(source, zipped, _BUFFER)
-            target.flush()
-            os.fsync(target.fileno())
+        part = self.logs / f".part-{secrets.token_hex(8)}.gz"
+        try:
+            with (self.logs / name).open("rb") as source, part.open("xb") as target:
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=target, mtime=0) as zipped:
+                    shutil.copyfileobj(source, zipped, _BUFFER)
+                target.flush()
+                os.fsync(target.fileno())
+            part.rename(packed)
+        finally:
+            part.unlink(missing_ok=True)
         return packed
 
     async def receive(self, name: str, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:

@@ -1,8 +1,10 @@
 """What build pods send, byte by byte."""
 
 import asyncio
+import errno
 import gzip
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -144,6 +146,31 @@ async def test_logs_are_kept_as_gzip_under_copr_s_names_whether_appended_or_sent
     await world.finish(token, outcome="failed")
     stored = {path.name: gzip.decompress(path.read_bytes()) for path in (world.repo / "00000042-hello").iterdir()}
     assert stored == {"builder-live.log.gz": b"live\n", "build.log.gz": b"mock's\n", "root.log.gz": b"root\n"}
+
+
+async def test_a_log_that_was_published_is_never_written_to_again(
+    world: World, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_what: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    await world.append(token, b"log\n" * 1000, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.services.spool, "closed", full)
+        assert (await world.finish(token, outcome="failed")).status_code == 507, "its pod will ask again"
+    published = world.repo / "00000042-hello" / "builder-live.log.gz"
+    fork = world.root / "fork"
+    fork.hardlink_to(published)
+    before = published.read_bytes(), published.stat().st_ino, published.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", full)
+        assert (await world.finish(token, outcome="failed")).status_code == 507
+    assert (published.read_bytes(), published.stat().st_ino, published.stat().st_mtime_ns) == before
+    spool = world.services.spool.step(42, CHROOT, 1)
+    assert {path.name for path in spool.logs.iterdir()} == {"builder-live.log", "builder-live.log.gz"}
+    assert (await world.finish(token, outcome="failed")).status_code == 200
+    assert (fork.read_bytes(), fork.stat().st_ino, fork.stat().st_mtime_ns) == before
+    assert published.read_bytes() == fork.read_bytes()
 
 
 # -- the end -------------------------------------------------------------------------------------------------------
