@@ -1,4 +1,4 @@
-"""The two ways the backend says no."""
+"""The ways the backend says no, and the one in which it can't tell."""
 
 from copr_operator.core.reasons import FAILURES
 
@@ -21,3 +21,13 @@ class HttpError(Exception):
         self.message = message
         self.reason = reason
         self.extra = extra
+
+
+class UnreadableError(OSError):
+    """An RPM could not be read now, also not by another reader: nothing is known of the file, asking again may help."""
+
+    def __init__(self, message: str, *, deadly: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.deadly = deadly
+        """Both readers died, hung or ran out of memory: that is likely to be the file's doing."""

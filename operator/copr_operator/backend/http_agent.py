@@ -127,6 +127,8 @@ class AgentRoutes:
             raise HttpError(400, f"not a FinishRequest: {error.error_count()} errors") from None
         self._services.control.seen(who.build_id)
         summary = await self._services.ingest.finish(who, finish)
+        if who.step == names.SOURCE_STEP and who.upload_ref is not None:
+            await asyncio.to_thread(self._services.uploads.imported, who.namespace, who.upload_ref)
         return Response(summary.model_dump_json(exclude_none=True), media_type="application/json")
 
     def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from copr_operator import bodies
-from copr_operator.backend.errors import HttpError
+from copr_operator.backend.errors import HttpError, UnreadableError
 from copr_operator.backend.metrics import Metrics
 from copr_operator.backend.store import Entry, StoreFullError, StorePathError
 
@@ -50,6 +50,11 @@ async def on_os_error(request: Request, error: Exception) -> Response:
     raise error
 
 
+async def on_unreadable(_request: Request, error: Exception) -> Response:
+    """To be asked again: a package that can't be read now must not be left out, nor its build be blamed."""
+    return error_response(HttpError(503, str(error)))
+
+
 async def on_store_path(_request: Request, _error: Exception) -> Response:
     return error_response(HttpError(404, "no such file"))
 
@@ -62,6 +67,7 @@ EXCEPTION_HANDLERS = {
     HttpError: on_http_error,
     HTTPException: on_starlette_error,
     StoreFullError: on_store_full,
+    UnreadableError: on_unreadable,
     StorePathError: on_store_path,
     OSError: on_os_error,
     ClientDisconnect: on_disconnect,

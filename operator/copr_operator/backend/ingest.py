@@ -8,11 +8,13 @@ import asyncio
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from copr_operator.backend import checks
-from copr_operator.backend.errors import HttpError, RefusedError
+from copr_operator.backend.errors import HttpError, RefusedError, UnreadableError
 from copr_operator.backend.guard import BuildGuard
 from copr_operator.backend.identity import StepIdentity
 from copr_operator.backend.inspector import Inspector, RpmFile
@@ -26,6 +28,9 @@ from copr_operator.backend.trash import Trash
 from copr_operator.core.wire import ArtifactRef, FinishRequest, StepFailure, StepSummary
 
 logger = logging.getLogger(__name__)
+
+MAX_STEP_METADATA = 256 * 1024**2
+"""Bytes of memory that the metadata of a step's packages may take: all of it is there until it is published."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,33 @@ class Ingest:
             step = self._spool.step(who.build_id, who.step, who.attempt)
             answer = await asyncio.to_thread(lambda: step.answer)
             if answer is None:
+                await asyncio.to_thread(self._spool.require, step)
                 answer = await self._end(who, step, request)
                 await asyncio.to_thread(self._spool.closed, step, who.result, answer)
             return answer
 
     def salvage(self, older_than: float) -> None:
         """Give up steps that nobody has touched since `older_than`; what they logged is kept, as for any other end."""
-        for step in self._spool.abandoned(older_than):
-            result = step.result
-            if step.answer is None and result is not None and self._store.stat(f"{RESULTS}/{_project_of(result)}"):
-                self._store_logs(step, result)
-            self._spool.drop(step)
+        abandoned = self._spool.abandoned(older_than)
+        for step in abandoned:
+            step.drop_files()  # first of all: logs are written anew, and the disk may be full
+        for step in abandoned:
+            try:
+                self._give_up(step)
+            except OSError:
+                logger.exception("%s can't be given up; it is tried again", step.path)
+
+    def _give_up(self, step: StepSpool) -> None:
+        result = step.result
+        if result is not None and step.answer is None and self._lacks_logs(step, result):
+            self._store_logs(step, result)
+        self._spool.drop(step)
+
+    def _lacks_logs(self, step: StepSpool, result: str) -> bool:
+        """Not when the logs there are those of a later attempt, or of a success."""
+        if self._spool.superseded(step) or self._store.stat(f"{RESULTS}/{result}/{SUCCESS}") is not None:
+            return False
+        return self._store.stat(f"{RESULTS}/{_project_of(result)}") is not None
 
     async def _end(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
         await asyncio.to_thread(self._store_logs, step, who.result)
@@ -97,7 +118,7 @@ class Ingest:
         for spec in specs:
             await asyncio.to_thread(_check_checksum, step, spec)
         try:
-            rpm = await self._inspector.inspect(step.files / srpm.name, srpm.name)
+            rpm = await self._read(step.files / srpm.name, srpm.name)
         except RefusedError as refused:
             raise RefusedError("SRPMInvalid", refused.message) from None
         _same_checksum(srpm, rpm.sha256)
@@ -146,12 +167,41 @@ class Ingest:
             raise RefusedError("ResultsRefused", f"{total} bytes; at most {self._limits.total} are accepted")
 
     async def _inspect(self, step: StepSpool, directory: str, files: Sequence[ArtifactRef]) -> dict[str, RpmFile]:
-        found = await asyncio.gather(
-            *(self._inspector.inspect(step.files / file.name, f"{directory}/{file.name}") for file in files)
-        )
+        found = await self._read_all(step, directory, files)
         for file, rpm in zip(files, found, strict=True):
             _same_checksum(file, rpm.sha256)
         return {file.name: rpm for file, rpm in zip(files, found, strict=True)}
+
+    async def _read_all(self, step: StepSpool, directory: str, files: Sequence[ArtifactRef]) -> list[RpmFile]:
+        """No more of them when one of them is refused."""
+        taken = 0
+
+        async def read(name: str) -> RpmFile:
+            nonlocal taken
+            rpm = await self._read(step.files / name, f"{directory}/{name}")
+            taken += sum(sys.getsizeof(chunk) for chunk in rpm.chunks)
+            if taken > MAX_STEP_METADATA:
+                raise RefusedError(
+                    "ResultsRefused", f"{name}: the packages' metadata takes more than {MAX_STEP_METADATA} bytes"
+                )
+            return rpm
+
+        tasks = [asyncio.create_task(read(file.name)) for file in files]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, path: Path, href: str) -> RpmFile:
+        """A file that strangers sent. When no reader survives it, it is refused, so as not to be tried for ever."""
+        try:
+            return await self._inspector.inspect(path, href)
+        except UnreadableError as error:
+            if not error.deadly:
+                raise
+            raise RefusedError("ResultsRefused", error.message) from None
 
     async def _withdraw_changed(self, repo: Repo, directory: str, entries: Sequence[PackageEntry]) -> None:
         """An earlier attempt may have been published without its pod hearing of it. Its files are about to be
@@ -189,7 +239,8 @@ class RpmReader:
         self._trash = trash
 
     async def everything(self, repo: Repo) -> dict[str, list[PackageEntry]]:
-        """All packages of builds that succeeded and are not being removed, by result directory."""
+        """All packages of builds that succeeded and are not being removed, by result directory, but damaged ones.
+        Raises UnreadableError."""
         found: dict[str, list[PackageEntry]] = {}
         for directory in await asyncio.to_thread(self._directories, repo):
             found[directory] = await self.directory(repo, directory)
@@ -208,13 +259,14 @@ class RpmReader:
         try:
             rpm = await self.inspect(f"{path}/{name}", href)
         except RefusedError as refused:
-            # It was good once. One damaged file must not keep the others from being listed.
+            # It was good once. One damaged file must not keep the others from being listed; what just can't be read
+            # now (UnreadableError) must not be lost, and makes the run fail.
             logger.error("%s/%s is left out of its repository: %s", path, name, refused.message)
             return None
         return PackageEntry(href, rpm.sha256, rpm.chunks)
 
     async def inspect(self, path: str, href: str) -> RpmFile:
-        """A stored RPM. Raises RefusedError when it can't be read any more."""
+        """A stored RPM. Raises RefusedError when it is damaged, UnreadableError when it can't be read now."""
         local = self._store.local(path)
         file = await asyncio.to_thread(local.__enter__)
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import struct
 import sys
@@ -10,10 +11,14 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from copr_operator.backend.errors import RefusedError
+from copr_operator.backend.errors import RefusedError, UnreadableError
 
-MAX_ANSWER = 1024**3
-"""Bytes of one answer: the XML of one package."""
+logger = logging.getLogger(__name__)
+
+MAX_ANSWER = 128 * 1024**2
+"""Most bytes of an answer, as in rpmworker: no worker is believed more, a hostile file may have taken it over."""
+LARGE_ANSWER = 16 * 1024**2
+"""A worker that gave a larger one is ended: what it took for that stays its own as long as it lives."""
 
 
 class RpmFile(BaseModel):
@@ -48,7 +53,8 @@ class RpmFile(BaseModel):
 
 class Inspector(Protocol):
     async def inspect(self, path: Path, href: str) -> RpmFile:
-        """Raises RefusedError (ResultsRefused) naming the file when it is no good RPM."""
+        """Raises RefusedError (ResultsRefused) naming the file when it is no good RPM, UnreadableError when that can't
+        be found out now."""
 
 
 class WorkerDiedError(Exception):
@@ -67,25 +73,44 @@ class WorkerPool:
         self.deaths = 0
 
     async def inspect(self, path: Path, href: str) -> RpmFile:
+        """What one worker can't read is given to another once: the first may have suffered from what was before."""
         name = href.rpartition("/")[2]
         request = {"path": str(path), "href": href, "max_header_bytes": self._max_header_bytes}
         async with self._slots:
-            worker = self._idle.pop() if self._idle else await self._start()
             try:
-                async with asyncio.timeout(self._timeout):
-                    answer = await _ask(worker, json.dumps(request).encode())
-            except (WorkerDiedError, TimeoutError) as error:
-                await _end(worker)
-                self.deaths += 1
-                how = "takes too long" if isinstance(error, TimeoutError) else "ends the program that reads it"
-                raise RefusedError("ResultsRefused", f"{name}: reading its header {how}") from None
-            except BaseException:
-                await _end(worker)
-                raise
-            self._idle.append(worker)
+                answer = await self._answer(name, request)
+            except UnreadableError as first:
+                logger.warning("%s; another worker tries", first.message)
+                try:
+                    answer = await self._answer(name, request)
+                except UnreadableError as second:
+                    raise UnreadableError(second.message, deadly=first.deadly and second.deadly) from None
         if "error" in answer:
             raise RefusedError("ResultsRefused", f"{name}: {answer['error']}")
         return RpmFile.model_validate(answer)
+
+    async def _answer(self, name: str, request: dict[str, object]) -> dict[str, object]:
+        """Of one worker, which lives on only when it was an easy one. Raises UnreadableError."""
+        worker = self._idle.pop() if self._idle else await self._start()
+        spent = True
+        try:
+            async with asyncio.timeout(self._timeout):
+                data = await _ask(worker, json.dumps(request).encode())
+            answer = _parsed(data)
+            spent = len(data) > LARGE_ANSWER or "unreadable" in answer
+        except (WorkerDiedError, TimeoutError) as error:
+            self.deaths += 1
+            how = "takes too long" if isinstance(error, TimeoutError) else "ends the program that reads it"
+            raise UnreadableError(f"{name}: reading its header {how}", deadly=True) from None
+        finally:
+            if spent:
+                await _end(worker)
+            else:
+                self._idle.append(worker)
+        if "unreadable" in answer:
+            message = f"{name}: it can't be read: {answer['unreadable']}"
+            raise UnreadableError(message, deadly=answer.get("memory") is True)
+        return answer
 
     async def close(self) -> None:
         while self._idle:
@@ -99,7 +124,7 @@ class WorkerPool:
         return await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe, stderr=null, env=keep)
 
 
-async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> dict[str, object]:
+async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> bytes:
     if worker.stdin is None or worker.stdout is None:
         raise TypeError("the worker must be started with pipes")
     try:
@@ -108,8 +133,15 @@ async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> dict[str, 
         (size,) = struct.unpack(">I", await worker.stdout.readexactly(4))
         if size > MAX_ANSWER:
             raise WorkerDiedError
-        answer: dict[str, object] = json.loads(await worker.stdout.readexactly(size))
-    except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
+        return await worker.stdout.readexactly(size)
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise WorkerDiedError from error
+
+
+def _parsed(data: bytes) -> dict[str, object]:
+    try:
+        answer: dict[str, object] = json.loads(data)
+    except ValueError as error:
         raise WorkerDiedError from error
     return answer
 

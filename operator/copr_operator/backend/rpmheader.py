@@ -6,6 +6,8 @@ limits on sizes are librpm's or lower. createrepo_c's own Package has no archite
 """
 
 import struct
+import sys
+from array import array
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,6 +19,9 @@ MAX_SIGNATURE_BYTES = 64 * 1024**2
 MAX_STRINGS = 4096
 """Most strings taken of one array tag."""
 
+FILE_MARKUP = len("    <file></file>\n")
+"""Bytes that a file takes in filelists.xml beside its path."""
+
 INT32, STRING, STRING_ARRAY, I18N_STRING = 4, 6, 8, 9
 
 NAME, VERSION, RELEASE, EPOCH = 1000, 1001, 1002, 1003
@@ -24,6 +29,7 @@ ARCH, SOURCERPM = 1022, 1044
 EXCLUDEARCH, EXCLUSIVEARCH, BUILDARCHS = 1059, 1061, 1089
 NOSOURCE, NOPATCH = 1051, 1052
 SOURCEPACKAGE = 1106
+DIRINDEXES, BASENAMES, DIRNAMES = 1116, 1117, 1118
 
 
 class HeaderError(ValueError):
@@ -49,14 +55,18 @@ class RpmHeader:
         return f"{self.name}-{self.version}-{self.release}.{self.arch}.rpm"
 
 
-def read_header(file: BinaryIO, max_bytes: int = 64 * 1024**2) -> RpmHeader:
-    """The header of the RPM that `file` is at the start of. Raises HeaderError."""
+def read_header(file: BinaryIO, max_bytes: int = 64 * 1024**2, max_listing: int = 64 * 1024**2) -> RpmHeader:
+    """The header of the RPM that `file` is at the start of. Raises HeaderError, also when its list of files would take
+    more than `max_listing` bytes: a header names a directory once, metadata and librpm's own list for every file."""
     lead = _exactly(file, LEAD_SIZE)
     if lead[:4] != LEAD_MAGIC:
         raise HeaderError("not an RPM package")
     _index, store = _raw_header(file, MAX_SIGNATURE_BYTES)
     _exactly(file, -len(store) % 8)
     tags = _Tags(*_raw_header(file, max_bytes))
+    listing = _listing_bytes(tags, max_listing // FILE_MARKUP)
+    if listing > max_listing:
+        raise HeaderError(f"its list of files takes {listing} bytes; at most {max_listing} are accepted")
     sourcerpm = tags.string(SOURCERPM) or ""
     arch = tags.string(ARCH) or ""
     if tags.has(SOURCEPACKAGE) or not sourcerpm:
@@ -72,6 +82,17 @@ def read_header(file: BinaryIO, max_bytes: int = 64 * 1024**2) -> RpmHeader:
         exclude_arch=tags.strings(EXCLUDEARCH),
         build_arch=tags.strings(BUILDARCHS),
     )
+
+
+def _listing_bytes(tags: "_Tags", max_files: int) -> int:
+    """Size of the list of files with their whole paths; without escapes, which can only add to it."""
+    if not tags.has(BASENAMES):
+        return 0
+    names, directories = tags.lengths(BASENAMES, max_files), tags.lengths(DIRNAMES, max_files)
+    indexes = tags.integers(DIRINDEXES, len(names))
+    if indexes and max(indexes) >= len(directories):
+        raise HeaderError("a file is in a directory that is none")
+    return sum(names) + sum(directories[index] for index in indexes) + len(names) * FILE_MARKUP
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:
@@ -144,10 +165,38 @@ class _Tags:
             found.append(value)
         return tuple(found)
 
-    def _string_at(self, tag: int, offset: int) -> tuple[str, int]:
+    def lengths(self, tag: int, most: int) -> list[int]:
+        """Bytes of each string of a list of `most` at most. The strings themselves may be many and are not made."""
+        kind, offset, count = self._entries.get(tag, (0, 0, 0))
+        if kind not in (STRING, STRING_ARRAY):
+            raise HeaderError(f"tag {tag} is not a list of strings")
+        if count > most:
+            raise HeaderError(f"a list of {count} strings; at most {most} are accepted")
+        found = []
+        for _ in range(count):
+            end = self._end(tag, offset)
+            found.append(end - offset)
+            offset = end + 1
+        return found
+
+    def integers(self, tag: int, wanted: int) -> "array[int]":
+        kind, offset, count = self._entries.get(tag, (0, 0, 0))
+        data = self._store[offset : offset + 4 * count]
+        if kind != INT32 or count != wanted or len(data) != 4 * count:
+            raise HeaderError(f"tag {tag} is not {wanted} numbers")
+        numbers = array("I", data)
+        if sys.byteorder == "little":
+            numbers.byteswap()
+        return numbers
+
+    def _end(self, tag: int, offset: int) -> int:
         end = self._store.find(b"\0", offset) if offset < len(self._store) else -1
         if end < 0:
             raise HeaderError(f"tag {tag} runs out of the header")
+        return end
+
+    def _string_at(self, tag: int, offset: int) -> tuple[str, int]:
+        end = self._end(tag, offset)
         try:
             return self._store[offset:end].decode(), end + 1
         except UnicodeDecodeError:

@@ -70,7 +70,9 @@ class BackendSettings(EnvironmentSettings):
         20 * GIB, description="Largest sum of the uploaded sources that wait in one namespace."
     )
     upload_retention: Annotated[float, Field(gt=0)] = Field(
-        24 * 3600, description="How long an uploaded source is kept after its last use."
+        14 * 24 * 3600,
+        description="How long an uploaded source waits for its build after its last use. It is kept for a day (or "
+        "this, if shorter) when a source step that used it has ended.",
     )
     spool_retention: Annotated[float, Field(gt=0)] = Field(
         72 * 3600, description="How long files of a step that never finished are kept; longer than the longest build."

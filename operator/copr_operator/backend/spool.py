@@ -6,7 +6,8 @@
                        files/<name>     sent with PUT, whole
                        finished.json    the answer to `finish`, for when it is asked again
 ```
-All of it survives a restart of the backend. Methods block, except those that take a body.
+All of it survives a restart of the backend. Of an attempt that a later one of its step has taken the place of nothing
+but step.json is left. Methods block, except those that take a body.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from copr_operator.backend.errors import HttpError
@@ -61,8 +63,15 @@ class StepSpool:
         """Keep the answer, drop the files."""
         self.path.mkdir(parents=True, exist_ok=True)
         _write(self.path / "finished.json", answer.model_dump_json().encode(), self._checkpoint)
-        shutil.rmtree(self.files, ignore_errors=True)
+        self.empty()
+
+    def empty(self) -> None:
+        """Drop the files and the logs. What is still arriving is refused, see `receive`."""
+        self.drop_files()
         shutil.rmtree(self.logs, ignore_errors=True)
+
+    def drop_files(self) -> None:
+        shutil.rmtree(self.files, ignore_errors=True)
 
     def used(self) -> tuple[int, int]:
         """Number and bytes of the files sent so far, also of those still being received."""
@@ -88,26 +97,35 @@ class StepSpool:
         return 0
 
     def packed_log(self, name: str) -> Path:
-        """The log as a gzip file (always the same for the same log)."""
+        """The log as a gzip file (always the same for the same log). Never written in place: the one of an earlier
+        `finish` is the same file as the published log, and as those of its forks, where adopting is a hard link."""
         packed = self.logs / f"{name}.gz"
-        with (self.logs / name).open("rb") as source, packed.open("wb") as target:
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=target, mtime=0) as zipped:
-                shutil.copyfileobj(source, zipped, _BUFFER)
-            target.flush()
-            os.fsync(target.fileno())
+        part = self.logs / f".part-{secrets.token_hex(8)}.gz"
+        try:
+            with (self.logs / name).open("rb") as source, part.open("xb") as target:
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=target, mtime=0) as zipped:
+                    shutil.copyfileobj(source, zipped, _BUFFER)
+                target.flush()
+                os.fsync(target.fileno())
+            part.rename(packed)
+        finally:
+            part.unlink(missing_ok=True)
         return packed
 
     async def receive(self, name: str, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
-        """Store a body under `name`, whole or not at all. Raises HttpError 422 when its checksum is another."""
-        return await receive(self.files / name, body, sha256, self._checkpoint)
+        """Store a body under `name`, whole or not at all. Raises HttpError 422 when its checksum is another, 410 when
+        the attempt has ended meanwhile."""
+        with _ended_meanwhile():
+            return await receive(self.files / name, body, sha256, self._checkpoint)
 
     async def receive_log(self, name: str, body: AsyncIterator[bytes], sha256: str | None) -> ArtifactRef:
         """Like `receive`, for a log that is sent at the end instead of as it grows."""
-        return await receive(self.logs / name, body, sha256, self._checkpoint)
+        with _ended_meanwhile():
+            return await receive(self.logs / name, body, sha256, self._checkpoint)
 
     async def append(self, name: str, body: AsyncIterator[bytes]) -> int:
         """Append a body to a log as it comes; its new size. What came before a broken connection stays."""
-        with (self.logs / name).open("ab") as file:
+        with _ended_meanwhile(), (self.logs / name).open("ab") as file:
             async for data in _buffered(body):
                 await asyncio.to_thread(_write_through, file.fileno(), data)
         return self.log_size(name)
@@ -121,6 +139,7 @@ class Spool:
         self._checkpoint = checkpoint
         root.mkdir(parents=True, exist_ok=True)
         self._live: dict[str, StepSpool] = {}
+        self._opening = threading.Lock()
         for step in sorted(self._steps(), key=_attempt):
             if step.answer is None and (result := step.result) is not None:
                 self._live[result] = step
@@ -129,11 +148,30 @@ class Spool:
         return StepSpool(self.root / names.build_dir(build_id) / f"{step}-{attempt}", self._checkpoint)
 
     def opened(self, step: StepSpool, result: str) -> None:
-        """From now on the logs of `step` are the live logs of `result`."""
-        step.open(result)
-        current = self._live.get(result)
-        if current is None or _attempt(current) <= _attempt(step):
+        """From now on the logs of `step` are the live logs of `result`, and what earlier attempts have sent is dropped:
+        nothing may use it any more, and it would take room that this one needs. Raises HttpError 410, see `require`."""
+        with self._opening:
+            self.require(step)
+            step.open(result)
+            for other in self._attempts(step):
+                if _attempt(other) < _attempt(step):
+                    other.empty()
             self._live[result] = step
+
+    def require(self, step: StepSpool) -> None:
+        """Raises HttpError 410 when a later attempt of the step has begun: what the controller gave up may live on, on
+        a node that can't be reached, and be known as the current attempt for some seconds more."""
+        if self.superseded(step):
+            raise HttpError(410, f"{step.path.name} was superseded by a later attempt")
+
+    def superseded(self, step: StepSpool) -> bool:
+        return any(_attempt(other) > _attempt(step) for other in self._attempts(step))
+
+    def _attempts(self, step: StepSpool) -> list[StepSpool]:
+        """All attempts of the same step, itself included."""
+        name = step.path.name.rpartition("-")[0]
+        found = (entry for entry in self._steps(step.path.parent.name) if entry.path.name.rpartition("-")[0] == name)
+        return [entry for entry in found if _attempt(entry)]
 
     def closed(self, step: StepSpool, result: str, answer: StepSummary) -> None:
         step.close(answer)
@@ -171,8 +209,8 @@ class Spool:
                 self.drop(step)
 
     def abandoned(self, older_than: float) -> list[StepSpool]:
-        """Steps that were not touched since `older_than` (seconds since the epoch)."""
-        return [step for step in self._steps() if _last_touched(step.path) < older_than]
+        """Steps that were not touched since `older_than` (seconds since the epoch), earlier attempts first."""
+        return sorted((step for step in self._steps() if _last_touched(step.path) < older_than), key=_attempt)
 
     def drop(self, step: StepSpool) -> None:
         self._live = {result: live for result, live in self._live.items() if live.path != step.path}
@@ -180,15 +218,15 @@ class Spool:
         with suppress(OSError):
             step.path.parent.rmdir()  # when it was the last step of its build
 
-    def _steps(self) -> list[StepSpool]:
-        return [StepSpool(path, self._checkpoint) for path in self.root.glob("[0-9]*/*-*") if path.is_dir()]
+    def _steps(self, build: str = "[0-9]*") -> list[StepSpool]:
+        return [StepSpool(path, self._checkpoint) for path in self.root.glob(f"{build}/*-*") if path.is_dir()]
 
 
 async def receive(
     path: Path, body: AsyncIterator[bytes], sha256: str | None, checkpoint: Checkpoint = no_checkpoint
 ) -> ArtifactRef:
-    """Write a body to `path` through a file of another name, durably. Raises HttpError 422 for another checksum."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a body to `path` through a file of another name, durably. Raises HttpError 422 for another checksum, and
+    FileNotFoundError when its directory is not there (any more)."""
     part = path.parent / f".part-{secrets.token_hex(8)}"
     digest = hashlib.sha256()
     size = 0
@@ -207,6 +245,15 @@ async def receive(
     finally:
         part.unlink(missing_ok=True)
     return ArtifactRef(name=path.name, sha256=digest.hexdigest(), size=size)
+
+
+@contextmanager
+def _ended_meanwhile() -> Iterator[None]:
+    """The directory of a step's files goes when its attempt ends, whoever is still sending."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise HttpError(410, "this step has ended") from None
 
 
 async def _buffered(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -266,9 +313,15 @@ def _attempt(step: StepSpool) -> int:
 
 
 def _last_touched(path: Path) -> float:
-    latest = 0.0
+    """When a pod last sent something. Not told by directories and packed logs: they change when files are dropped and
+    logs are stored, and giving a step up that failed halfway must be tried again soon."""
+    times = []
     for directory, _directories, files in os.walk(path):
-        for name in (".", *files):
-            with suppress(FileNotFoundError):
-                latest = max(latest, os.lstat(os.path.join(directory, name)).st_mtime)
-    return latest
+        for name in files:
+            if not name.endswith(".gz"):
+                with suppress(FileNotFoundError):
+                    times.append(os.lstat(os.path.join(directory, name)).st_mtime)
+    if not times:  # it is only just being made
+        with suppress(FileNotFoundError):
+            times.append(path.lstat().st_mtime)
+    return max(times, default=0.0)

@@ -20,6 +20,10 @@ from copr_operator.core import names
 
 logger = logging.getLogger(__name__)
 
+KEPT = 24 * 3600.0
+"""Seconds after its last use for which a file is not dropped, also when the source step that used it has ended (other
+builds may name it) or when its namespace needs the room."""
+
 
 class Upload(BaseModel):
     """What is known of an uploaded file; kept beside it."""
@@ -30,6 +34,8 @@ class Upload(BaseModel):
     size: int
     used: float
     """When it was sent or last fetched, seconds since the epoch."""
+    imported: bool = False
+    """The source step that fetched it last has ended: no build is known to wait for it."""
 
 
 class Uploads:
@@ -64,7 +70,8 @@ class Uploads:
     async def _reserved(self, namespace: str, size: int) -> AsyncIterator[None]:
         """Room for a file under way, so that many at once can't take more than one after the other."""
         async with self._lock:
-            waiting = await asyncio.to_thread(self._waiting, namespace) + self._arriving[namespace]
+            arriving = self._arriving[namespace]
+            waiting = await asyncio.to_thread(self._make_room, namespace, size + arriving) + arriving
             if waiting + size > self._namespace_bytes:
                 text = f"{waiting} bytes of uploaded files wait in namespace {namespace}, and {size} more are too many"
                 raise HttpError(413, text)
@@ -78,6 +85,7 @@ class Uploads:
         key = secrets.token_urlsafe(18)
         part = self._spool / key
         try:
+            await asyncio.to_thread(self._spool.mkdir, parents=True, exist_ok=True)
             artifact = await receive(part, body, None, self._checkpoint)
             await asyncio.to_thread(self._store.adopt, part, f"{UPLOADS}/{key}/{name}")
         finally:
@@ -96,11 +104,22 @@ class Uploads:
             opened = self._store.open(f"{UPLOADS}/{key}/{name}")
         except FileNotFoundError:
             raise HttpError(404, f"the uploaded file {ref} is gone", "UploadNotFound") from None
-        self._save(key, upload.model_copy(update={"used": self._clock()}))
+        self._save(key, upload.model_copy(update={"used": self._clock(), "imported": False}))
         return opened
 
+    def imported(self, namespace: str, ref: str) -> None:
+        """The source step of a build that names this file has ended. A retry, should there be one, fetches it again."""
+        key = ref.partition("/")[0]
+        try:
+            upload = self._load(key)
+            if upload is not None and upload.namespace == namespace and not upload.imported:
+                self._save(key, upload.model_copy(update={"imported": True}))
+        except OSError:
+            logger.exception("%s goes on to count as waiting", ref)
+
     def sweep(self) -> None:
-        """Delete files that nobody used for the retention time, and what was never completed."""
+        """Delete files that nobody used for the retention time, and what was never completed; the files of source steps
+        that have ended sooner."""
         now = self._clock()
         if self._spool.is_dir():
             for part in self._spool.iterdir():
@@ -110,17 +129,35 @@ class Uploads:
             if entry.is_dir:
                 upload = self._load(entry.name)
                 used = upload.used if upload is not None else self._sent(entry)
-                if used < now - self._retention:
-                    self._store.delete_tree(f"{UPLOADS}/{entry.name}")
-                    self._store.delete(f"{UPLOADS}/{entry.name}.json")
+                ended = upload is not None and upload.imported
+                if used < now - (min(KEPT, self._retention) if ended else self._retention):
+                    self._delete(entry.name)
+
+    def _delete(self, key: str) -> None:
+        self._store.delete_tree(f"{UPLOADS}/{key}")
+        self._store.delete(f"{UPLOADS}/{key}.json")
 
     def _sent(self, directory: Entry) -> float:
         """When something of an upload was last written."""
         return max(entry.mtime_ns / 1e9 for entry in (directory, *self._store.list(f"{UPLOADS}/{directory.name}")))
 
-    def _waiting(self, namespace: str) -> int:
-        entries = (self._load(entry.name) for entry in self._store.list(UPLOADS) if entry.is_dir)
-        return sum(upload.size for upload in entries if upload is not None and upload.namespace == namespace)
+    def _make_room(self, namespace: str, wanted: int) -> int:
+        """Bytes that wait for their builds, after what has waited for longest was dropped, if that makes room for
+        `wanted` bytes more: builds may be gone without having fetched their file, and nobody else would delete it."""
+        loaded = [(entry.name, self._load(entry.name)) for entry in self._store.list(UPLOADS) if entry.is_dir]
+        mine = [(key, file) for key, file in loaded if file and file.namespace == namespace and not file.imported]
+        old = sorted(
+            ((key, file) for key, file in mine if file.used < self._clock() - KEPT), key=lambda item: item[1].used
+        )
+        waiting = sum(file.size for _key, file in mine)
+        if waiting - sum(file.size for _key, file in old) + wanted > self._namespace_bytes:
+            return waiting
+        for key, file in old:
+            if waiting + wanted > self._namespace_bytes:
+                logger.warning("%s/%s makes room for others of namespace %s", key, file.name, namespace)
+                self._delete(key)
+                waiting -= file.size
+        return waiting
 
     def _load(self, key: str) -> Upload | None:
         try:

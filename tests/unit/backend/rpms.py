@@ -97,6 +97,7 @@ def rpm(
 
 def _file_tags(files: Sequence[str]) -> list[Tag]:
     directories = sorted({path.rpartition("/")[0] + "/" for path in files})
+    places = {directory: place for place, directory in enumerate(directories)}
     count = len(files)
     return [
         (1028, INT32, [10] * count),
@@ -107,7 +108,7 @@ def _file_tags(files: Sequence[str]) -> list[Tag]:
         (1037, INT32, [0] * count),
         (1039, STRING_ARRAY, ["root"] * count),
         (1040, STRING_ARRAY, ["root"] * count),
-        (1116, INT32, [directories.index(path.rpartition("/")[0] + "/") for path in files]),
+        (1116, INT32, [places[path.rpartition("/")[0] + "/"] for path in files]),
         (1117, STRING_ARRAY, [path.rpartition("/")[2] for path in files]),
         (1118, STRING_ARRAY, directories),
     ]

@@ -1,13 +1,18 @@
 """What build pods send, byte by byte."""
 
 import asyncio
+import errno
 import gzip
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from copr_operator.backend import ingest
+from copr_operator.backend.errors import UnreadableError
+from copr_operator.backend.inspector import RpmFile
 from tests.unit.backend import rpms
 from tests.unit.backend.world import CHROOT, World, bearer, listed, results
 
@@ -143,6 +148,31 @@ async def test_logs_are_kept_as_gzip_under_copr_s_names_whether_appended_or_sent
     assert stored == {"builder-live.log.gz": b"live\n", "build.log.gz": b"mock's\n", "root.log.gz": b"root\n"}
 
 
+async def test_a_log_that_was_published_is_never_written_to_again(
+    world: World, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_what: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    await world.append(token, b"log\n" * 1000, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.services.spool, "closed", full)
+        assert (await world.finish(token, outcome="failed")).status_code == 507, "its pod will ask again"
+    published = world.repo / "00000042-hello" / "builder-live.log.gz"
+    fork = world.root / "fork"
+    fork.hardlink_to(published)
+    before = published.read_bytes(), published.stat().st_ino, published.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", full)
+        assert (await world.finish(token, outcome="failed")).status_code == 507
+    assert (published.read_bytes(), published.stat().st_ino, published.stat().st_mtime_ns) == before
+    spool = world.services.spool.step(42, CHROOT, 1)
+    assert {path.name for path in spool.logs.iterdir()} == {"builder-live.log", "builder-live.log.gz"}
+    assert (await world.finish(token, outcome="failed")).status_code == 200
+    assert (fork.read_bytes(), fork.stat().st_ino, fork.stat().st_mtime_ns) == before
+    assert published.read_bytes() == fork.read_bytes()
+
+
 # -- the end -------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +248,47 @@ async def test_results_that_are_not_the_build_s_are_refused(
 ) -> None:
     assert (await world.send(token, files)).json()["failure"]["reason"] == reason
     assert world.runs == 0
+
+
+async def test_packages_whose_metadata_is_too_large_together_are_refused_before_all_are_read(
+    world: World, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = results() | {
+        f"hello-{number}-1.0-1.x86_64.rpm": rpms.rpm(f"hello-{number}", sourcerpm="hello-1.0-1.src.rpm")
+        for number in range(20)
+    }
+    monkeypatch.setattr(ingest, "MAX_STEP_METADATA", 3000)
+    failure = (await world.send(token, files)).json()["failure"]
+    assert (failure["reason"], world.runs) == ("ResultsRefused", 0)
+    assert "the packages' metadata takes more than 3000 bytes" in failure["message"]
+
+
+def unreadable(world: World, monkeypatch: pytest.MonkeyPatch, *, deadly: bool) -> None:
+    async def fails(_path: Path, href: str) -> RpmFile:
+        raise UnreadableError(f"{href} can't be read", deadly=deadly)
+
+    monkeypatch.setattr(world.inspector, "inspect", fails)
+
+
+async def test_results_that_can_not_be_read_now_are_asked_for_again(
+    world: World, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        unreadable(world, patch, deadly=False)
+        response = await world.send(token, results())
+    assert (response.status_code, response.json()["reason"]) == (503, "")
+    assert (await world.finish(token, results())).json()["outcome"] == "succeeded"
+
+
+@pytest.mark.parametrize(("step", "reason"), [(CHROOT, "ResultsRefused"), ("src", "SRPMInvalid")])
+async def test_a_file_no_reader_survives_is_refused_and_not_tried_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, reason: str
+) -> None:
+    world.add_build(42, package=None if step == "src" else "hello")
+    unreadable(world, monkeypatch, deadly=True)
+    files = {"hello-1.0-1.src.rpm": rpms.rpm(arch="src")}
+    response = await world.send(world.add_pod(42, step), files)
+    assert (response.status_code, response.json()["failure"]["reason"]) == (200, reason)
 
 
 async def test_a_file_listed_with_another_checksum_than_it_was_sent_with_is_refused(world: World, token: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from copr_operator.backend.errors import UnreadableError
+from copr_operator.backend.inspector import RpmFile
 from tests.unit.backend import rpms
 from tests.unit.backend.world import CHROOT, NAMESPACE, World, bearer, results
 
@@ -92,6 +94,24 @@ async def test_what_is_not_there_is_not_taken_over(built: World, changes: dict[s
     answer = await copy(built, **changes)
     assert (answer.status_code, answer.json()["package"], answer.json()["chroots"]) == (200, None, [])
     assert not (built.root / "results/bob").exists()
+
+
+@pytest.mark.parametrize("unreadable", [SRPM, "hello-1.0-1.x86_64.rpm"])
+async def test_what_can_not_be_read_now_is_taken_over_when_asked_again(
+    built: World, monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    read = built.inspector.inspect
+
+    async def fails(path: Path, href: str) -> RpmFile:
+        if href.endswith(unreadable):
+            raise UnreadableError("it can't be read", deadly=True)
+        return await read(path, href)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(built.inspector, "inspect", fails)
+        assert (await copy(built)).status_code == 503
+    answer = (await copy(built)).json()
+    assert answer["chroots"] == [{"name": CHROOT, "packages": 2}]
 
 
 async def test_a_chroot_without_packages_is_left_out(built: World) -> None:

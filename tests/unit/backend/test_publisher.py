@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from copr_operator.backend.errors import UnreadableError
 from copr_operator.backend.inspector import RpmFile
 from copr_operator.backend.layout import Repo
 from copr_operator.backend.repository import Step
@@ -112,6 +113,30 @@ async def test_an_rpm_damaged_on_disk_does_not_keep_the_others_out(world: World)
     await world.restart()
     await world.control("PUT", f"repos/alice/demo/{CHROOT}")
     assert len(listed(world.repo)) == 3
+
+
+async def test_an_rpm_that_can_not_be_read_now_fails_the_run_and_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.build(1)
+    await world.build(2, "other")
+    shutil.rmtree(world.root / "state" / "repos")
+    await world.restart()
+    before, read = listed(world.repo), world.inspector.inspect
+
+    async def fails(path: Path, href: str) -> RpmFile:
+        if href.endswith("other-1.0-1.x86_64.rpm"):
+            raise UnreadableError("it can't be read", deadly=True)
+        return await read(path, href)
+
+    world.add_build(3, package="third")
+    token = world.add_pod(3, CHROOT)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.inspector, "inspect", fails)
+        assert (await world.send(token, results("third"))).status_code == 503
+        assert listed(world.repo) == before
+    assert (await world.finish(token, results("third"))).json()["outcome"] == "succeeded"
+    assert len(listed(world.repo)) == 6
 
 
 async def test_a_full_store_fails_the_run_and_the_next_one_succeeds(

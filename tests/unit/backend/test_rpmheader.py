@@ -77,6 +77,31 @@ def test_tags_of_the_wrong_type_are_refused(tag: rpms.Tag, why: str) -> None:
         read(rpms.rpm(extra=[tag]))
 
 
+@pytest.mark.parametrize(
+    ("tag", "why"),
+    [
+        ((1116, rpms.INT32, [0]), "1116 is not 2 numbers"),
+        ((1116, rpms.INT32, [0, 1]), "a directory that is none"),
+        ((1116, rpms.STRING_ARRAY, ["x", "y"]), "1116 is not 2 numbers"),
+        ((1117, rpms.INT32, [1, 2]), "1117 is not a list"),
+        ((1117, rpms.STRING_ARRAY, ["x"] * 60), "a list of 60 strings; at most 55"),
+        ((1118, rpms.INT32, [1]), "1118 is not a list"),
+        ((1118, rpms.STRING_ARRAY, ["/" + "d" * 500]), "its list of files takes 1040 bytes; at most 1000"),
+    ],
+)
+def test_a_list_of_files_that_is_none_or_too_long_is_refused(tag: rpms.Tag, why: str) -> None:
+    good = rpms.rpm(files=["/usr/a", "/usr/b"])
+    assert read_header(io.BytesIO(good), max_listing=1000).name == "hello"
+    with pytest.raises(HeaderError, match=why):
+        read_header(io.BytesIO(rpms.rpm(files=["/usr/a", "/usr/b"], extra=[tag])), max_listing=1000)
+
+
+@pytest.mark.parametrize("missing", [1116, 1118])
+def test_files_without_their_directories_are_refused(missing: int) -> None:
+    with pytest.raises(HeaderError, match=str(missing)):
+        read(rpms.rpm(files=["/usr/a"], drop=[missing]))
+
+
 def test_a_header_without_a_name_is_refused() -> None:
     with pytest.raises(HeaderError, match="1000 is missing"):
         read(rpms.rpm(drop=[1000]))
@@ -114,9 +139,12 @@ def test_any_header_behind_a_good_lead_is_read_or_refused(data: bytes) -> None:
         read(rpms.LEAD + rpms.MAGIC + data)
 
 
+TAGS = [63, 1000, 1001, 1002, 1003, 1022, 1044, 1061, 1116, 1117, 1118]
+
+
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from([63, 1000, 1001, 1002, 1003, 1022, 1044, 1061]), st.integers(0, 9),
+    st.lists(st.tuples(st.sampled_from(TAGS), st.integers(0, 9),
                        st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), min_size=1, max_size=12),
     st.binary(max_size=64),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.backend import rpms
 from tests.unit.backend.world import NAMESPACE, World, bearer
 
 SPEC = b"Name: hello\n"
@@ -87,23 +88,64 @@ async def test_a_build_of_another_namespace_does_not_get_it(world: World, user: 
     assert (response.status_code, response.json()["reason"]) == (404, "UploadNotFound")
 
 
-async def test_an_upload_is_kept_for_a_day_after_its_last_use(world: World, user: str) -> None:
+DAY = 24 * 3600
+
+
+async def fetched(world: World, ref: str, token: str) -> int:
+    return (await world.http.get(f"/agent/v1/upload/{ref}", headers=bearer(token))).status_code
+
+
+async def pass_time(world: World, seconds: float) -> None:
+    world.clock.now += seconds
+    await world.services.sweep()
+
+
+async def test_an_upload_waits_for_its_build_for_two_weeks_after_its_last_use(world: World, user: str) -> None:
     ref = (await send(world, user)).json()["ref"]
     token = add_build(world, ref)
-
-    async def status() -> int:
-        return (await world.http.get(f"/agent/v1/upload/{ref}", headers=bearer(token))).status_code
-
-    world.clock.now += 20 * 3600
-    await world.services.sweep()
-    assert await status() == 200
-    world.clock.now += 20 * 3600
-    await world.services.sweep()
-    assert await status() == 200
-    world.clock.now += 25 * 3600
-    await world.services.sweep()
-    assert await status() == 404
+    for _ in range(2):
+        await pass_time(world, 13 * DAY)
+        assert await fetched(world, ref, token) == 200
+    await pass_time(world, 15 * DAY)
+    assert await fetched(world, ref, token) == 404
     assert list((world.root / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+async def test_an_upload_goes_a_day_after_its_source_step_has_ended(world: World, user: str, outcome: str) -> None:
+    ref = (await send(world, user)).json()["ref"]
+    token = add_build(world, ref)
+    assert await fetched(world, ref, token) == 200
+    srpm = {"hello-1.0-1.src.rpm": rpms.rpm(arch="src")}
+    for name, data in srpm.items():
+        await world.put(token, name, data)
+    assert (await world.finish(token, srpm, outcome)).json()["outcome"] == outcome
+    await pass_time(world, DAY - 1)
+    assert (world.root / "uploads" / ref).exists()
+    await pass_time(world, 2)
+    assert list((world.root / "uploads").iterdir()) == []
+
+
+async def test_an_upload_that_another_build_names_waits_for_that_again(world: World, user: str) -> None:
+    ref = (await send(world, user)).json()["ref"]
+    first, second = add_build(world, ref, 1), add_build(world, ref, 2)
+    assert await fetched(world, ref, first) == 200
+    await world.finish(first, outcome="failed")
+    await pass_time(world, DAY - 1)
+    assert await fetched(world, ref, second) == 200
+    await pass_time(world, 10 * DAY)
+    assert await fetched(world, ref, second) == 200
+
+
+async def test_an_upload_whose_source_step_has_ended_counts_no_more(tmp_path: Path) -> None:
+    world = await World(tmp_path, max_namespace_upload_bytes=20, max_upload_bytes=100).start()
+    world.kube.users["alice-token"] = {"username": "alice"}
+    world.kube.allowed.add(("alice", NAMESPACE))
+    ref = (await send(world, "alice-token")).json()["ref"]
+    assert (await send(world, "alice-token")).status_code == 413
+    await world.finish(add_build(world, ref), outcome="failed")
+    assert (await send(world, "alice-token")).status_code == 200
+    await world.close()
 
 
 async def test_a_namespace_has_a_limit_to_what_waits(tmp_path: Path) -> None:
@@ -116,9 +158,13 @@ async def test_a_namespace_has_a_limit_to_what_waits(tmp_path: Path) -> None:
     assert sorted(answer.status_code for answer in at_once) == [200, 413, 413, 413, 413], "also while others are sent"
     assert (await send(world, "alice-token", data=b"x" * 9)).status_code == 413
     assert (await send(world, "alice-token", data=b"x" * 8)).status_code == 200
-    world.clock.now += 25 * 3600
-    await world.services.sweep()
-    assert (await send(world, "alice-token")).status_code == 200, "what has expired counts no more"
+    world.clock.now += 23 * 3600
+    assert (await send(world, "alice-token")).status_code == 413
+    world.clock.now += 2 * 3600
+    assert (await send(world, "alice-token", data=b"x" * 30)).status_code == 413, "it would not fit alone"
+    assert len(list((tmp_path / "uploads").glob("*.json"))) == 2, "so nothing is dropped for it"
+    assert (await send(world, "alice-token")).status_code == 200, "what nobody fetched for a day makes room"
+    assert len(list((tmp_path / "uploads").glob("*.json"))) == 2, "and no more of it than is needed"
     assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
     await world.close()
 
