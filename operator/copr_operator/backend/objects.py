@@ -23,7 +23,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import ObjectStore as Objects
 from obstore.store import from_url
 
-from copr_operator.backend.objectlock import REQUEST_TIMEOUT, ObjectLock
+from copr_operator.backend.objectlock import REQUEST_TIMEOUT, ObjectLock, version_of
 from copr_operator.backend.store import (
     Checkpoint,
     Entry,
@@ -83,13 +83,13 @@ class ObjectStore:
         version = None
         with _os_errors(), suppress(FileNotFoundError):
             found = obstore.get(self._objects, _checked(path))
-            version = found.meta["e_tag"]
+            version = version_of(found.meta)
             if hashlib.sha256(found.bytes()).hexdigest() != was:
                 raise StoreChangedError(errno.ESTALE, "another process has written it", path)
         with self._writing(path) as target, _os_errors(path):
             obstore.put(
                 self._objects, target, data,
-                mode="create" if version is None else {"e_tag": version}, use_multipart=False,
+                mode="create" if version is None else version, use_multipart=False,
             )  # fmt: skip
 
     def adopt(self, source: Path, path: str) -> None:
