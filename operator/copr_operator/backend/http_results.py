@@ -94,7 +94,10 @@ class ResultsRoutes:
         return await self._live_log(request, segments)
 
     def _all_private(self, owner: str) -> bool:
-        """Whether an owner has private projects and no others: then not even the owner is there."""
+        """Whether an owner has private projects and no others: then not even the owner is there. Most have none, and
+        that is known without a look into the store: the list of all owners would else cost as many lists."""
+        if not self._privacy.hides_some(owner):
+            return False
         names = {entry.name for entry in self._store.list(f"{RESULTS}/{owner}") if safe_segment(entry.name)}
         names |= self._spool.live_below(owner)
         return bool(names) and self._privacy.hidden(owner, names) == names

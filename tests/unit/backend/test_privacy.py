@@ -10,6 +10,7 @@ import httpx
 import pytest
 from aiohttp import web
 
+from copr_operator.backend.store import Entry
 from tests.support.certificate import make_certificate
 from tests.unit.backend.world import CHROOT, NAMESPACE, World, bearer
 
@@ -54,6 +55,32 @@ async def test_lists_do_not_name_private_projects_nor_owners_of_nothing_else(pri
     assert "alice" in (await private.get("")).text
     listed = (await private.get("alice/")).text
     assert ("open" in listed, "demo" in listed) == (True, False)
+
+
+async def test_lists_of_owners_cost_a_look_at_those_with_private_projects_only(
+    private: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        await private.control("PUT", f"repos/owner{number}/open/{CHROOT}")
+    looked: list[str] = []
+    store = private.services.store
+    listing = store.list
+
+    def counted(path: str) -> list[Entry]:
+        looked.append(path)
+        return listing(path)
+
+    monkeypatch.setattr(store, "list", counted)
+    page = (await private.get("")).text
+    assert ("owner19" in page, "alice" in page) == (True, False)
+    assert looked == ["results", "results/alice"]
+    looked.clear()
+    assert (await private.get("owner1/")).status_code == 200
+    assert looked == ["results/owner1"]
+    await private.control("PUT", "projects/alice/demo", {**PRIVATE, "private": False})
+    looked.clear()
+    assert "alice" in (await private.get("")).text
+    assert looked == ["results"]
 
 
 async def test_another_directory_of_a_private_project_is_private_too(private: World) -> None:
