@@ -18,20 +18,29 @@ app.kubernetes.io/name: copr-operator
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
+{{- /* Copr's name of something as an object's name, which has fewer characters: letters of ASCII in lower case, digits, `-` and `.`. */ -}}
+{{- define "copr-operator.objectName" -}}
+{{- $parts := list -}}
+{{- range regexReplaceAll "[^a-z0-9.-]+" (lower .) "-" | splitList "." -}}
+{{- with trimAll "-" . }}{{ $parts = append $parts . }}{{ end -}}
+{{- end -}}
+{{- join "." $parts -}}
+{{- end -}}
+
 {{- /* metadata of an object. root, name; optional: component, namespace ("": none), labels, annotations. */ -}}
 {{- define "copr-operator.metadata" -}}
 {{- $root := .root -}}
-name: {{ .name }}
+name: {{ .name | quote }}
 {{- $namespace := hasKey . "namespace" | ternary .namespace $root.Release.Namespace }}
 {{- with $namespace }}
-namespace: {{ . }}
+namespace: {{ . | quote }}
 {{- end }}
 labels:
   app.kubernetes.io/name: copr-operator
   {{- with .component }}
   app.kubernetes.io/component: {{ . }}
   {{- end }}
-  app.kubernetes.io/instance: {{ $root.Release.Name }}
+  app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
   app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
   app.kubernetes.io/managed-by: {{ $root.Release.Service }}
   helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}

@@ -2,7 +2,7 @@
 {{- define "copr-operator.hookPod" -}}
 restartPolicy: Never
 enableServiceLinks: false
-serviceAccountName: {{ .account }}
+serviceAccountName: {{ .account | quote }}
 securityContext:
   {{- include "copr-operator.user" . | nindent 2 }}
 {{- with .root.Values.imagePullSecrets }}
@@ -16,7 +16,7 @@ imagePullSecrets:
 {{- end }}
 containers:
   - name: hook
-    image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) }}
+    image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) | quote }}
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args:
       {{- toYaml .args | nindent 6 }}

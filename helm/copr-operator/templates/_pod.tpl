@@ -7,7 +7,7 @@ labels:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
-  copr-operator.dev/settings-checksum: {{ .settings | sha256sum }}
+  copr-operator.dev/settings-checksum: {{ .settings | sha256sum | quote }}
   {{- with $values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -16,15 +16,15 @@ annotations:
 {{- /* Certificate and key of a component that speaks HTTPS: root, component. As settings, volume and mount. */ -}}
 {{- define "copr-operator.tlsSettings" -}}
 {{- if (index .root.Values .component).tls.secretName }}
-COPR_{{ upper .component }}_TLS_CERT: /etc/copr-tls/tls.crt
-COPR_{{ upper .component }}_TLS_KEY: /etc/copr-tls/tls.key
+COPR_{{ upper .component }}_TLS_CERT: "/etc/copr-tls/tls.crt"
+COPR_{{ upper .component }}_TLS_KEY: "/etc/copr-tls/tls.key"
 {{- end }}
 {{- end -}}
 {{- define "copr-operator.tlsVolume" -}}
 {{- with (index .root.Values .component).tls.secretName }}
 - name: tls
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 {{- define "copr-operator.tlsMount" -}}
@@ -40,7 +40,7 @@ COPR_{{ upper .component }}_TLS_KEY: /etc/copr-tls/tls.key
 {{- $values := index .root.Values .component -}}
 # A Service's variables (COPR_BACKEND_PORT=tcp://...) would be taken for settings.
 enableServiceLinks: false
-serviceAccountName: {{ include "copr-operator.serviceAccount" . }}
+serviceAccountName: {{ include "copr-operator.serviceAccount" . | quote }}
 terminationGracePeriodSeconds: {{ .grace }}
 securityContext:
   {{- include "copr-operator.user" . | nindent 2 }}
@@ -64,7 +64,7 @@ topologySpreadConstraints:
 {{- $values := index .root.Values .component -}}
 {{- $scheme := ternary "HTTPS" "" (and (hasKey $values "tls") (ne (dig "tls" "secretName" "" $values) "")) -}}
 name: {{ .component }}
-image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) }}
+image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args:
   - {{ .component }}
@@ -76,7 +76,7 @@ envFrom:
       name: {{ include "copr-operator.fullname" .root }}-{{ .component }}-settings
   {{- with .secretEnv }}
   - secretRef:
-      name: {{ . }}
+      name: {{ . | quote }}
   {{- end }}
 {{- with $values.extraEnv }}
 env:
@@ -143,7 +143,7 @@ securityContext:
 {{- if .Values.backend.tls.caConfigMap }}
 - name: backend-ca
   configMap:
-    name: {{ .Values.backend.tls.caConfigMap }}
+    name: {{ .Values.backend.tls.caConfigMap | quote }}
 {{- end }}
 {{- end -}}
 {{- define "copr-operator.backendTokenMount" -}}

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from copr_operator import bodies
 from copr_operator.backend.errors import HttpError, UnreadableError
@@ -72,6 +73,25 @@ EXCEPTION_HANDLERS = {
     OSError: on_os_error,
     ClientDisconnect: on_disconnect,
 }
+
+
+class AtMost:
+    """Refuses requests of a route beyond so many under way. Not uvicorn's limit: that would refuse probes and build
+    pods, too, and count connections that wait for nothing."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._under_way >= self._limit:
+            raise HttpError(503, "too many downloads at once")
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way -= 1
 
 
 def bearer(request: Request) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from copr_operator.backend.errors import HttpError
-from copr_operator.backend.http_common import file_response
+from copr_operator.backend.http_common import AtMost, file_response
 from copr_operator.backend.layout import RESULTS, safe_segment
 from copr_operator.backend.services import Services
 from copr_operator.backend.store import Entry
@@ -43,11 +44,12 @@ class ResultsRoutes:
         self._spool = services.spool
         self._privacy = services.privacy
         self._readers = services.readers
+        self._at_most = Middleware(AtMost, limit=services.settings.max_downloads)
 
     def routes(self) -> list[Route]:
         return [
             Route("/results", self.redirect, methods=["GET"]),
-            Route("/results/{path:path}", self.results, methods=["GET"]),
+            Route("/results/{path:path}", self.results, methods=["GET"], middleware=[self._at_most]),
         ]
 
     async def redirect(self, _request: Request) -> Response:
@@ -92,7 +94,10 @@ class ResultsRoutes:
         return await self._live_log(request, segments)
 
     def _all_private(self, owner: str) -> bool:
-        """Whether an owner has private projects and no others: then not even the owner is there."""
+        """Whether an owner has private projects and no others: then not even the owner is there. Most have none, and
+        that is known without a look into the store: the list of all owners would else cost as many lists."""
+        if not self._privacy.hides_some(owner):
+            return False
         names = {entry.name for entry in self._store.list(f"{RESULTS}/{owner}") if safe_segment(entry.name)}
         names |= self._spool.live_below(owner)
         return bool(names) and self._privacy.hidden(owner, names) == names

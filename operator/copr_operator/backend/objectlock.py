@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
@@ -19,11 +20,25 @@ from obstore.store import ObjectStore as Objects
 
 from copr_operator.backend.store import first_line
 
+if TYPE_CHECKING:  # obstore has these for type checkers only
+    from obstore import ObjectMeta, PutResult, UpdateVersion
+
 logger = logging.getLogger(__name__)
 
 DURATION = 15.0
 REQUEST_TIMEOUT = DURATION / 5
 """Seconds after which a request of the lock must have failed, so that a holder learns in time that it has lost it."""
+
+
+def version_of(meta: "ObjectMeta | PutResult") -> "UpdateVersion":
+    """What a conditional write names: S3 and Azure go by the ETag, Google Cloud Storage by the version. obstore takes
+    no None for what a storage does not have."""
+    found: UpdateVersion = {}
+    if meta["e_tag"] is not None:
+        found["e_tag"] = meta["e_tag"]
+    if meta["version"] is not None:
+        found["version"] = meta["version"]
+    return found
 
 
 class ObjectLock:
@@ -33,7 +48,7 @@ class ObjectLock:
         self._lost = lost
         self._duration = duration
         self._holder = secrets.token_hex(8)
-        self._version: str | None = None
+        self._version: UpdateVersion | None = None
         self._renewed = 0.0
         self._end = threading.Event()
 
@@ -55,7 +70,7 @@ class ObjectLock:
 
     def _acquire(self, patience: float) -> None:
         end = time.monotonic() + patience
-        seen: str | None = None
+        seen: UpdateVersion | None = None
         since = time.monotonic()
         while not self._take(over=None):
             version = self._current()
@@ -68,28 +83,28 @@ class ObjectLock:
                 raise TimeoutError("another process writes to the object storage")
             self._end.wait(min(0.5, self._duration / 5))
 
-    def _current(self) -> str | None:
+    def _current(self) -> "UpdateVersion | None":
         try:
-            return obstore.head(self._objects, self._path)["e_tag"]
+            return version_of(obstore.head(self._objects, self._path))
         except (FileNotFoundError, NotFoundError):
             return None
         except BaseError as error:
             raise OSError(first_line(error)) from error
 
-    def _take(self, *, over: str | None) -> bool:
+    def _take(self, *, over: "UpdateVersion | None") -> bool:
         """Write it: when there is none, or in place of the version `over`. Whether that worked."""
         # other bytes each time, so that each renewal is another version
         body = json.dumps({"holder": self._holder, "renewal": secrets.token_hex(8)}).encode()
         began = time.monotonic()
         try:
             done = obstore.put(
-                self._objects, self._path, body, mode="create" if over is None else {"e_tag": over}, use_multipart=False
+                self._objects, self._path, body, mode="create" if over is None else over, use_multipart=False
             )
         except (AlreadyExistsError, PreconditionError, FileNotFoundError, NotFoundError):
             return self._take_is_ours(began)
         except BaseError as error:
             raise OSError(first_line(error)) from error
-        self._version, self._renewed = done["e_tag"], began
+        self._version, self._renewed = version_of(done), began
         return True
 
     def _take_is_ours(self, began: float) -> bool:
@@ -97,7 +112,7 @@ class ObjectLock:
         with suppress(BaseError, FileNotFoundError, ValueError):
             found = obstore.get(self._objects, self._path)
             if json.loads(bytes(found.bytes()))["holder"] == self._holder:
-                self._version, self._renewed = found.meta["e_tag"], began
+                self._version, self._renewed = version_of(found.meta), began
                 return True
         return False
 

@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -23,7 +24,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import ObjectStore as Objects
 from obstore.store import from_url
 
-from copr_operator.backend.objectlock import REQUEST_TIMEOUT, ObjectLock
+from copr_operator.backend.objectlock import REQUEST_TIMEOUT, ObjectLock, version_of
 from copr_operator.backend.store import (
     Checkpoint,
     Entry,
@@ -35,8 +36,11 @@ from copr_operator.backend.store import (
     no_checkpoint,
 )
 
-_SMALL = 4 * 1024**2
-"""Bytes up to which a file is read at once, and that are asked for at a time of larger ones."""
+_PIECE = 256 * 1024
+_AHEAD = 4 * 1024**2
+"""Bytes that are asked for at a time: each open file costs as much memory, for as long as a slow client reads it. So
+only as many files as `_READ_AHEAD` are read in large pieces, which save waiting for answers."""
+_READ_AHEAD = 16
 _FULL = ("QuotaExceeded", "StorageFull", "507 Insufficient Storage")
 LOCK = "state/lock"
 
@@ -57,6 +61,7 @@ class ObjectStore:
         self._objects = objects
         self._impatient = impatient or objects
         self._scratch = scratch
+        self._ahead = threading.BoundedSemaphore(_READ_AHEAD)
         self.checkpoint = checkpoint
 
     @classmethod
@@ -83,13 +88,13 @@ class ObjectStore:
         version = None
         with _os_errors(), suppress(FileNotFoundError):
             found = obstore.get(self._objects, _checked(path))
-            version = found.meta["e_tag"]
+            version = version_of(found.meta)
             if hashlib.sha256(found.bytes()).hexdigest() != was:
                 raise StoreChangedError(errno.ESTALE, "another process has written it", path)
         with self._writing(path) as target, _os_errors(path):
             obstore.put(
                 self._objects, target, data,
-                mode="create" if version is None else {"e_tag": version}, use_multipart=False,
+                mode="create" if version is None else version, use_multipart=False,
             )  # fmt: skip
 
     def adopt(self, source: Path, path: str) -> None:
@@ -115,8 +120,10 @@ class ObjectStore:
         with _os_errors():
             meta = obstore.head(self._objects, _checked(path))
         entry = _entry(meta)
-        remote = _RemoteFile(self._objects, path, entry.size, meta["e_tag"])
-        return io.BufferedReader(remote, _SMALL), entry
+        ahead = entry.size > _PIECE and self._ahead.acquire(blocking=False)
+        on_close = self._ahead.release if ahead else None
+        remote = _RemoteFile(self._objects, path, entry.size, meta["e_tag"], on_close=on_close)
+        return io.BufferedReader(remote, _AHEAD if ahead else _PIECE), entry
 
     def stat(self, path: str) -> Entry | None:
         target = _checked(path)
@@ -156,7 +163,7 @@ class ObjectStore:
         descriptor, name = tempfile.mkstemp(dir=self._scratch, prefix=".local-")
         try:
             with file, os.fdopen(descriptor, "wb") as copy:
-                shutil.copyfileobj(file, copy, _SMALL)
+                shutil.copyfileobj(file, copy, _AHEAD)
             yield Path(name)
         finally:
             os.unlink(name)
@@ -175,12 +182,21 @@ class ObjectStore:
 class _RemoteFile(io.RawIOBase):
     """One version of an object, read in ranges: an object that is replaced meanwhile is an error, never a mixture."""
 
-    def __init__(self, objects: Objects, path: str, size: int, version: str | None) -> None:
+    def __init__(
+        self, objects: Objects, path: str, size: int, version: str | None, *, on_close: Callable[[], None] | None
+    ) -> None:
         self._objects = objects
         self._path = path
         self._size = size
         self._version = version
+        self._on_close = on_close
         self._at = 0
+
+    def close(self) -> None:
+        super().close()
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
 
     def readable(self) -> bool:
         return True

@@ -28,13 +28,14 @@ class Privacy:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._namespaces: dict[tuple[str, str], str] = {}
+        self._namespaces: dict[str, dict[str, str]] = {}
+        """Of each owner's private projects."""
 
     def load(self) -> None:
         for owner in self._store.list(PRIVATE):
             for project in self._store.list(f"{PRIVATE}/{owner.name}"):
                 if not project.name.startswith("."):
-                    self._namespaces[owner.name, project.name] = self._read(owner.name, project.name)
+                    self._remember(owner.name, project.name, self._read(owner.name, project.name))
 
     def _read(self, owner: str, project: str) -> str:
         try:
@@ -47,14 +48,21 @@ class Privacy:
         """`namespace`: where the private project is; None: it is public. Returns when that is on the disk."""
         if namespace is None:
             self._store.delete(_mark(owner, project))
-            self._namespaces.pop((owner, project), None)
+            self._namespaces.get(owner, {}).pop(project, None)
         else:
-            self._namespaces[owner, project] = namespace
+            self._remember(owner, project, namespace)
             self._store.put(_mark(owner, project), json.dumps({"namespace": namespace}).encode())
+
+    def _remember(self, owner: str, project: str, namespace: str) -> None:
+        self._namespaces.setdefault(owner, {})[project] = namespace
+
+    def hides_some(self, owner: str) -> bool:
+        """Whether an owner has private projects."""
+        return bool(self._namespaces.get(owner))
 
     def namespace(self, owner: str, dirname: str) -> str | None:
         """The namespace of the private project that a directory belongs to; None when everybody may read it."""
-        return self._namespaces.get((owner, project_of(dirname)))
+        return self._namespaces.get(owner, {}).get(project_of(dirname))
 
     def hidden(self, owner: str, dirnames: Iterable[str]) -> set[str]:
         """Those of an owner's directories that are private."""

@@ -60,6 +60,9 @@ class BackendSettings(EnvironmentSettings):
         60, description="How long a client may be silent in the middle of a request body."
     )
 
+    max_downloads: Annotated[int, Field(ge=1)] = Field(
+        1000, description="Most answers of `/results/` under way at once; what is asked for beyond gets 503."
+    )
     max_file_bytes: Annotated[int, Field(ge=1)] = Field(4 * GIB, description="Largest file of a result.")
     max_step_bytes: Annotated[int, Field(ge=1)] = Field(8 * GIB, description="Largest sum of files of one step.")
     max_step_files: Annotated[int, Field(ge=1)] = Field(2000, description="Most files of one step.")

@@ -1,9 +1,11 @@
 """The store in object storage, at a real S3 server: the same promises as in a directory."""
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import obstore
@@ -17,6 +19,8 @@ from tests.integration.backend.process import backend
 from tests.integration.backend.test_kills import REPO, Pod, tokens
 from tests.support.object_storage import ObjectStorage, object_storage
 from tests.unit.backend.world import listed
+
+MIB = 1024**2
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +133,26 @@ def test_a_file_that_is_replaced_while_it_is_read_is_an_error_and_no_mixture(sto
         store.put("a", b"2" * 9_000_000)
         with pytest.raises(StoreChangedError):
             file.read()
+
+
+def read_ahead(file: BinaryIO) -> int:
+    """Bytes that are kept of a file of which nothing was read yet."""
+    assert isinstance(file, io.BufferedReader)
+    return len(file.peek())
+
+
+def test_only_some_open_files_are_read_far_ahead_and_the_place_of_a_closed_one_is_free(store: ObjectStore) -> None:
+    store.put("a", b"1" * 5 * MIB)
+    store.put("small", b"1")
+    held = [store.open("small")[0] for _number in range(20)]
+    files = [store.open("a")[0] for _number in range(20)]
+    assert [read_ahead(file) for file in files] == [4 * MIB] * 16 + [MIB // 4] * 4
+    files[0].close()
+    files[0].close()
+    with store.open("a")[0] as file:
+        assert read_ahead(file) == 4 * MIB
+    for file in [*held, *files]:
+        file.close()
 
 
 def test_the_file_readers_start_at_is_replaced_only_when_it_is_what_is_known(store: ObjectStore) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import httpx
 import pytest
 from aiohttp import web
 
+from copr_operator.backend.store import Entry
+from tests.support.certificate import make_certificate
 from tests.unit.backend.world import CHROOT, NAMESPACE, World, bearer
 
 RPM = f"alice/demo/{CHROOT}/00000042-hello/hello-1.0-1.x86_64.rpm"
@@ -52,6 +55,32 @@ async def test_lists_do_not_name_private_projects_nor_owners_of_nothing_else(pri
     assert "alice" in (await private.get("")).text
     listed = (await private.get("alice/")).text
     assert ("open" in listed, "demo" in listed) == (True, False)
+
+
+async def test_lists_of_owners_cost_a_look_at_those_with_private_projects_only(
+    private: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        await private.control("PUT", f"repos/owner{number}/open/{CHROOT}")
+    looked: list[str] = []
+    store = private.services.store
+    listing = store.list
+
+    def counted(path: str) -> list[Entry]:
+        looked.append(path)
+        return listing(path)
+
+    monkeypatch.setattr(store, "list", counted)
+    page = (await private.get("")).text
+    assert ("owner19" in page, "alice" in page) == (True, False)
+    assert looked == ["results", "results/alice"]
+    looked.clear()
+    assert (await private.get("owner1/")).status_code == 200
+    assert looked == ["results/owner1"]
+    await private.control("PUT", "projects/alice/demo", {**PRIVATE, "private": False})
+    looked.clear()
+    assert "alice" in (await private.get("")).text
+    assert looked == ["results"]
 
 
 async def test_another_directory_of_a_private_project_is_private_too(private: World) -> None:
@@ -170,13 +199,13 @@ class Frontend:
         )
 
     @contextlib.asynccontextmanager
-    async def serve(self) -> AsyncIterator["Frontend"]:
+    async def serve(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["Frontend"]:
         app = web.Application()
         app.router.add_get("/api_3/project", self.answer)
         runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield self
         finally:
@@ -199,6 +228,22 @@ async def test_people_are_known_by_the_frontend(tmp_path: Path) -> None:
         assert await statuses(world, {}, RPM) == [404]
         assert len(frontend.asked) == 4, "nobody is asked about those who show nothing"
         await world.close()
+
+
+async def test_a_frontend_that_speaks_https_is_asked_when_its_certificate_is_good(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
+    make_certificate(key, certificate)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with Frontend().serve(tls) as frontend:
+        for ca_file, status in ((certificate, 200), (None, 503)):
+            root = tmp_path / str(status)
+            world = await World(root, frontend_url=frontend.url, frontend_ca_file=ca_file).start()
+            await world.control("PUT", "projects/alice/demo", PRIVATE)
+            await world.build(42)
+            assert await statuses(world, basic("a" * 20, "right"), RPM) == [status]
+            await world.close()
+    assert frontend.asked == [("alice", "demo")]
 
 
 async def test_a_frontend_that_is_away_opens_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What everybody can fetch, and what nobody can."""
 
+import asyncio
 import gzip
 import os
 from collections.abc import MutableMapping
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
 from copr_operator.backend.app import make_app
@@ -203,6 +205,38 @@ async def raw_status(world: World, path: str) -> int:
 
     await make_app(world.services)(scope, receive, send)
     return statuses[0]
+
+
+async def test_downloads_beyond_the_limit_are_refused_and_nothing_else_is(tmp_path: Path) -> None:
+    world = await World(tmp_path, max_downloads=1).start()
+    try:
+        await world.build(42)
+        app = make_app(world.services)
+        slow, done = asyncio.Event(), asyncio.Event()
+
+        async def receive() -> MutableMapping[str, Any]:
+            await done.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_message: MutableMapping[str, Any]) -> None:
+            slow.set()
+            await done.wait()
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
+            "scheme": "http", "path": f"/results/{RPM}", "raw_path": b"", "query_string": b"", "headers": [],
+        }  # fmt: skip
+        download = asyncio.create_task(app(scope, receive, send))
+        await slow.wait()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend") as http:
+            assert (await http.get(f"/results/{RPM}")).status_code == 503
+            assert (await http.get("/healthz")).status_code == 200
+            done.set()
+            await download
+            assert (await http.get("/results/nothing")).status_code == 404, "refused, but not for the limit"
+            assert (await http.get(f"/results/{RPM}")).status_code == 200
+    finally:
+        await world.close()
 
 
 @pytest.mark.parametrize("path", FORBIDDEN)
