@@ -3,11 +3,11 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from copr_operator.api.common import TERMINAL
-from copr_operator.controller.batches import batch_of
+from copr_operator.controller.batches import Batches
 from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor
 from copr_operator.controller.ids import IdAllocator
@@ -61,6 +61,7 @@ class Reconciler:
         self._config = config
         self._wake = wake
         self._packages = Packages(kube, store, executor, config)
+        self._batches = Batches(store, self._lookup, wake)
         self._written: dict[str, float] = {}
         """When the status of each build was last written, by uid, in loop time."""
 
@@ -138,7 +139,7 @@ class Reconciler:
             jobs=jobs,
             pods=self._store.pods_of(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
-            batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
+            batch=await self._batches.of(build) if waiting else Batch(),
             original=await self._original_of(build) if waiting else None,
             srpm_taken=self._executor.results.srpms.get(build.uid),
             missing_jobs=frozenset(self._executor.missing.get(build.uid, ())),
@@ -185,7 +186,7 @@ class Reconciler:
         if written.status.state in TERMINAL and build.status.state not in TERMINAL:
             self._ended(written)
         elif build.status.id is None:
-            self._wake_waiting(written)  # it may be what they say is missing
+            self._wake_builds(self._store.naming(written))  # it may be what they say is missing
         return written
 
     def _ended(self, build: BuildView) -> None:
@@ -194,15 +195,16 @@ class Reconciler:
         self._metrics.ended.labels(build.status.state or "", reason).inc()
         self._forget(build)
         self._packages.ended(build)
-        self._wake_waiting(build)
+        self._wake_builds(self._store.waiting_for(build))
 
-    def _wake_waiting(self, build: BuildView) -> None:
-        for other in self._store.waiting_for(build):
+    def _wake_builds(self, builds: Iterable[BuildView]) -> None:
+        for other in builds:
             self._wake(Key("build", other.namespace, other.name))
 
     def _forget(self, build: BuildView) -> None:
         self._written.pop(build.uid, None)
         self._packages.forget(build.uid)
+        self._batches.forget(build.uid)
         self._executor.forget(build.uid)
 
     def _until(self, decision: Plan) -> Requeue:
@@ -230,8 +232,7 @@ class Reconciler:
                     return None
                 self._store.assume_project(written)
                 self._events.project_changed(project, written)
-                for build in self._store.builds_of(written):
-                    self._wake(Key("build", build.namespace, build.name))
+                self._wake_builds(self._store.builds_of(written))
                 continue
             if decision.requeue_at is None:
                 return None
