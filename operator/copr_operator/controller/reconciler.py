@@ -10,7 +10,7 @@ from copr_operator.api.common import TERMINAL
 from copr_operator.controller.batches import Batches
 from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor
-from copr_operator.controller.ids import IdAllocator
+from copr_operator.controller.ids import IdAllocator, IdsUnavailableError
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store
@@ -64,6 +64,8 @@ class Reconciler:
         self._batches = Batches(store, self._lookup, wake)
         self._written: dict[str, float] = {}
         """When the status of each build was last written, by uid, in loop time."""
+        self._without_id: set[str] = set()
+        """uids of builds that were told that the backend does not say how high ids are; once it has, it is known."""
 
     async def reconcile(self, key: Key) -> Requeue:
         """Brings one object forward; returns when to look again. Raises StaleError and ApiError: the queue retries."""
@@ -73,7 +75,10 @@ class Reconciler:
             return await self._project(key)
         if key.kind == "package":
             return await self._packages.reconcile(key)
-        return await self._build(key)
+        try:
+            return await self._build(key)
+        except IdsUnavailableError as error:
+            return error.again
 
     # -- builds ----------------------------------------------------------------------------------------------------
 
@@ -143,12 +148,24 @@ class Reconciler:
             original=await self._original_of(build) if waiting else None,
             srpm_taken=self._executor.results.srpms.get(build.uid),
             missing_jobs=frozenset(self._executor.missing.get(build.uid, ())),
-            next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
+            next_id=await self._next_id(build) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.results.directories for entry in directory),
             copied=self._executor.results.copied.get(build.uid),
             results_removed=build.uid in self._executor.results.removed,
             backend_message=self._executor.results.message(build.uid),
         )
+
+    async def _next_id(self, build: BuildView) -> int:
+        """Who gets none is told once."""
+        try:
+            build_id = await self._ids.for_build(build.uid)
+        except IdsUnavailableError as error:
+            if build.uid not in self._without_id:
+                self._without_id.add(build.uid)
+                self._events.id_waits(build, str(error))
+            raise
+        self._without_id.clear()
+        return build_id
 
     async def _original_of(self, build: BuildView) -> BuildView | None:
         name = build.spec.rerun_of
