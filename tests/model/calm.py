@@ -75,8 +75,17 @@ def _waits_for_a_build(world: World, build: Obj, *, last: bool, before: tuple[st
     """Some build on the way along the links of a build is missing or, while more than builds may be missing, has not
     ended. What only comes round again must have failed."""
     before = (*before, build["metadata"]["name"])
+    batch = status_of(build).batch
+    if batch is not None and not last:
+        others = [status_of(other) for other in world.builds if other["spec"].get("withBuild")]
+        if any(o.batch and o.batch.leader == batch.after and o.state not in TERMINAL for o in others):
+            return True
+    found_once = batch is not None and batch.missing is None
+    gone = {build["spec"].get(link) for link in ("afterBuild", "withBuild")} if found_once else set()
     for name in {build["spec"].get(link) for link in ("afterBuild", "withBuild", "rerunOf")} - {None}:
         found = world.api.find("coprbuilds", "ns", name)
+        if found is None and name in gone:
+            continue
         if found is None or (not last and status_of(found).state not in TERMINAL):
             return True
         if name not in before and _waits_for_a_build(world, found, last=last, before=before):

@@ -185,6 +185,9 @@ class Invariants:
             before = getattr(old, when)
             assert before is None or before == getattr(new, when), f"{when} has changed"
         assert (new.ended_at is not None) == (new.state in TERMINAL), f"{new.state}, but endedAt is {new.ended_at}"
+        assert old.batch is None or new.batch is not None, "what was found of its links is forgotten"
+        if old.batch is not None and old.batch.missing is None:
+            assert new.batch == old.batch, "the batch it waits for has changed"
         if old.state in TERMINAL:
             changed = {"observed_generation", "conditions"}
             assert old.model_dump(exclude=changed) == new.model_dump(exclude=changed), "an ended build has changed"
@@ -302,16 +305,19 @@ def shown(status: BuildStatus) -> tuple[Any, ...]:
     """What people and programs look at; times and words aside."""
     parts = tuple((name, part.state, part.attempt) for name, part in steps_of(status).items())
     result, reason = verdict(status) or ("", "")
-    return status.id, status.state, parts, result, "" if reason in DOING else reason
+    batch = (status.batch.leader, status.batch.after, status.batch.missing) if status.batch is not None else ()
+    return status.id, status.state, parts, result, "" if reason in DOING else reason, batch
 
 
 def _important(old: BuildStatus, new: BuildStatus) -> bool:
-    """Something rests on it, so it need not wait: the id, the chroots, an end, a new attempt, an acknowledgement."""
+    """Something rests on it, so it need not wait: the id, the chroots, an end, a new attempt, an acknowledgement, a
+    build that is waited for and may be gone in a moment."""
     before = steps_of(old)
     return (
         old.id is None
         or len(before) != len(steps_of(new))
         or old.state in TERMINAL
+        or (old.batch != new.batch and new.batch is not None and new.batch.missing is None)
         or any(
             part.attempt != before[name].attempt or (part.state in TERMINAL and before[name].state not in TERMINAL)
             for name, part in steps_of(new).items()

@@ -155,7 +155,7 @@ class Life:
         self.store = Store(self.queue.add, CONFIG.namespace)
         client = ModelBackendClient(backend, self.park)
         self.executor = Executor(kube, client, self.store, CONFIG)
-        ids = IdAllocator(kube, CONFIG.namespace, client.highest_id)
+        ids = IdAllocator(kube, CONFIG.namespace, client.highest_id, CONFIG.deadlines.backend_retry)
         self._events = EventPoster(kube)
         self._reconciler = Reconciler(
             kube, self.store, self.executor, ids, self._events, METRICS, CONFIG, self.queue.add

@@ -11,7 +11,7 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.results import Results
 from copr_operator.controller.table import Table
 from copr_operator.core import decision, dropped, ends, forks, gates, outcome, package, plan, steps
-from tests.model import fork_scenes, package_scenes, scenes
+from tests.model import batch_scenes, fork_scenes, package_scenes, scenes
 from tests.support.mutation import Edit, changed
 
 
@@ -130,6 +130,12 @@ MUTANTS = (
         "a late change is not acknowledged",
         Edit(ends.plan_finished, "if build.status.observed_generation == build.generation:", "if True:"),
         "a change is unseen",
+    ),
+    Mutant(
+        "a build that was there is waited for again",
+        Edit(plan._Planner._linked, "batch.latch is None or", "True or"),
+        "never becomes succeeded",
+        batch_scenes.one_that_is_waited_for_is_deleted_before_a_restart,
     ),
     # states
     Mutant(

@@ -192,6 +192,16 @@ class ChrootStatus(ApiModel):
     failure: FailureStatus | None = Field(None, description="Why it failed.")
 
 
+class BatchStatus(ApiModel):
+    """What the links of the build (afterBuild, withBuild) led to. It stands when the builds they name are deleted."""
+
+    leader: ObjectName = Field(description="Name of the build that its batch began with.")
+    after: ObjectName | None = Field(
+        None, description="Name of the build that the batch began with that must have ended first."
+    )
+    missing: ObjectName | None = Field(None, description="Which of the two was never there yet.")
+
+
 class BuildStatus(ApiModel):
     """All state of the build. Result URLs follow from repoURL, id and package, so they are not stored."""
 
@@ -208,6 +218,9 @@ class BuildStatus(ApiModel):
     ended_at: Time | None = Field(None, description="When the last chroot ended.")
     repo_url: Annotated[str, Field(max_length=2600)] | None = Field(
         None, alias="repoURL", description="Base URL of the project's repositories; append a chroot's name for dnf."
+    )
+    batch: BatchStatus | None = Field(
+        None, description="Its batch and the one before, from when the first build that its links name was there."
     )
     source: SourceStatus | None = Field(None, description="The source step.")
     chroots: Annotated[list[ChrootStatus], Field(max_length=MAX_CHROOTS, json_schema_extra=list_map("name"))] = Field(

@@ -5,125 +5,198 @@ every build of the other one has ended, in whatever way. Copr can't have circles
 exists; here names come first, so a circle is found, and the build that closed it (the youngest) fails.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from copr_operator.api.build import BatchStatus
 from copr_operator.api.common import TERMINAL
-from copr_operator.core.circles import circle
+from copr_operator.controller.store import Key, Store
+from copr_operator.core.batches import is_linked, known_links, leader_is_known, named_links
+from copr_operator.core.circles import circle, in_no_circle
 from copr_operator.core.observed import Batch, BuildView
 
 Lookup = Callable[[str, str], Awaitable[BuildView | None]]
 
-DEPTH = 32
-"""Links of `withBuild` that are followed."""
-
-
-async def batch_of(build: BuildView, active: Iterable[BuildView], lookup: Lookup) -> Batch:
-    """What the build waits for. `active`: builds of its namespace that have not ended, at least those with links."""
-    spec = build.spec
-    if spec.after_build is None and spec.with_build is None and spec.rerun_of is None:
-        return Batch()
-    return await _Links(build.namespace, active, lookup).batch_of(build)
-
 
 @dataclass(frozen=True)
-class _Leader:
-    """The end of a chain of `withBuild`: its `afterBuild` counts for the whole batch."""
-
-    build: BuildView | None
-    problem: str = ""
-    """Why there is none."""
-    circular: bool = False
-
-
-@dataclass(frozen=True)
-class _Wait:
-    """What a build waits for directly."""
-
-    builds: tuple[BuildView, ...] = ()
-    message: str = ""
-    """Why its batch is blocked, if it is; a build to rerun does not block it."""
-
-
 class _Links:
-    """The links between the builds of one namespace, followed as far as one question needs it."""
+    """What following the links of a build has brought."""
 
-    def __init__(self, namespace: str, active: Iterable[BuildView], lookup: Lookup) -> None:
-        self._namespace = namespace
-        self._active = [b for b in active if b.namespace == namespace and b.status.state not in TERMINAL]
+    found: BatchStatus
+    circular: bool = False
+    """The chain of `withBuild` comes back to itself."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One build of a search for circles."""
+
+    build: BuildView
+    found: BatchStatus
+    waits: tuple[BuildView, ...]
+
+
+class Batches:
+    """The links between builds. `lookup` finds ended ones too; the store has those without an end.
+
+    A circle is closed by a build that comes, or by a name that is found. So each build looks for one when it is first
+    asked about, and again only when what is known of its links has changed. What one search has shown the next one
+    does not look at again, unless a build has come meanwhile: builds that are there already, in whatever order they are
+    asked about, cost one look at each of their links.
+    """
+
+    def __init__(self, store: Store, lookup: Lookup, wake: Callable[[Key], None]) -> None:
+        self._store = store
         self._lookup = lookup
-        self._leaders: dict[str, _Leader] = {}
+        self._wake = wake
+        self._searched: dict[str, BatchStatus] = {}
+        """By uid: the links with which a build has looked for a circle."""
+        self._clear: set[str] = set()
+        """uids of builds from which no circle could be reached while `store.links` was `_links_then`."""
+        self._links_then = 0
 
-    async def batch_of(self, build: BuildView) -> Batch:
-        leader = await self._leader(build)
-        if leader.circular:
-            return Batch(blocked=True, message=leader.problem, circle=leader.problem)
-        wait = await self._wait(build)
-        return Batch(blocked=bool(wait.message), message=wait.message, circle=await self._circle(build))
+    def forget(self, uid: str) -> None:
+        self._searched.pop(uid, None)
+        self._clear.discard(uid)
 
-    async def _circle(self, build: BuildView) -> str:
-        """In words, the circle that this build has closed; empty when there is none, or another build is younger."""
-        views, waits, todo = {build.uid: build}, dict[str, list[str]](), [build]
-        while todo:
-            current = todo.pop()
-            found = (await self._wait(current)).builds
-            waits[current.uid] = [other.uid for other in found]
-            todo += [other for other in found if other.uid not in views]
-            views |= {other.uid: other for other in found}
-        members = [views[uid] for uid in circle(build.uid, waits)]
-        if not members or max(members, key=lambda b: (b.created, b.uid)).uid != build.uid:
+    async def of(self, build: BuildView) -> Batch:
+        """What the build waits for, as long as it has not begun."""
+        spec = build.spec
+        if spec.rerun_of is None and not is_linked(build):
+            return Batch()
+        links = await self._links(build)
+        found = links.found
+        if links.circular:
+            problem = f"the chain of withBuild from {build.name} is a circle"
+            return Batch(blocked=True, message=problem, circle=problem)
+        message = ""
+        if found.missing is not None:
+            message = f"CoprBuild {found.missing} does not exist"
+        elif found.after is not None and (one := await self._in_the_way(build, found.after)) is not None:
+            of_batch = "" if one.name in (spec.after_build, found.after) else " of the same batch"
+            message = f"CoprBuild {one.name}{of_batch} has not ended"
+        latch = found if found != named_links(build) else None
+        return Batch(bool(message), message, await self._circle(build, found), latch)
+
+    # -- links -----------------------------------------------------------------------------------------------------
+
+    async def _links(self, build: BuildView) -> _Links:
+        """Goes on from what is latched: first to the leader of its own batch, then to that of the one before."""
+        found = known_links(build)
+        if not leader_is_known(found):
+            end = await self._follow(build.namespace, found.leader, {build.name})
+            if end is None:
+                return _Links(found, circular=True)
+            found = end
+        if found.missing is not None and found.after is not None:
+            end = await self._follow(build.namespace, found.after, set())
+            # Of a chain that comes back to itself all fail: the build that is named stands for itself.
+            after = found.after if end is None else end.leader
+            missing = after if end is not None and not leader_is_known(end) else None
+            found = BatchStatus(leader=found.leader, after=after, missing=missing)
+        return _Links(found)
+
+    async def _follow(self, namespace: str, name: str, before: set[str]) -> BatchStatus | None:
+        """The links of the batch that the build of this name is in; None when its chain comes back to itself.
+
+        One step for each build whose links were not found yet: the others know their leader.
+        """
+        while name not in before:
+            before.add(name)
+            view = await self._lookup(namespace, name)
+            if view is None:
+                return BatchStatus(leader=name, missing=name)
+            links = known_links(view)
+            if leader_is_known(links):
+                return links
+            name = links.leader
+        return None
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    async def _in_the_way(self, build: BuildView, after: str) -> BuildView | None:
+        """A build of that batch that has not ended, if possible the one that was named."""
+        for name in (build.spec.after_build, after):
+            view = self._store.builds.get(build.namespace, name) if name is not None else None
+            if view is not None and view.status.state not in TERMINAL:
+                return view
+        for view in self._store.joined(build.namespace, after):
+            if view.status.state not in TERMINAL:
+                return view
+        return next(iter(await self._members(build.namespace, after)), None)
+
+    async def _members(self, namespace: str, leader: str) -> tuple[BuildView, ...]:
+        """All of a batch that have not ended."""
+        found: dict[str, BuildView] = {}
+        names, seen = [leader], {leader}
+        while names:
+            name = names.pop()
+            first = self._store.builds.get(namespace, name)
+            for view in (*([first] if first is not None else []), *self._store.joined(namespace, name)):
+                found[view.uid] = view
+                if view.name not in seen:
+                    seen.add(view.name)
+                    names.append(view.name)
+        for view in list(self._store.joining(namespace)):
+            if view.uid not in found and (await self._links(view)).found.leader == leader:
+                found[view.uid] = view
+        return tuple(view for view in found.values() if view.status.state not in TERMINAL)
+
+    async def _waits(self, build: BuildView, found: BatchStatus) -> tuple[BuildView, ...]:
+        """What a build waits for directly. One that has begun waits for nothing."""
+        if build.status.state in TERMINAL or (build.status.source and build.status.source.state != "pending"):
+            return ()
+        name = build.spec.rerun_of
+        rerun = await self._lookup(build.namespace, name) if name is not None else None
+        first = (rerun,) if rerun is not None and rerun.status.state not in TERMINAL else ()
+        if found.after is None or found.missing is not None:
+            return first
+        return (*first, *await self._members(build.namespace, found.after))
+
+    # -- circles ---------------------------------------------------------------------------------------------------
+
+    async def _circle(self, build: BuildView, found: BatchStatus) -> str:
+        """In words, the circle that this build has closed; empty when there is none, or another build is younger:
+        that one is woken."""
+        if self._searched.get(build.uid) == found:
+            return ""
+        self._searched[build.uid] = found
+        if not self._store.waiting_for(build):
+            return ""
+        seen = await self._reached(build, found)
+        waits = {uid: [other.uid for other in one.waits] for uid, one in seen.items()}
+        members = [seen[uid].build for uid in circle(build.uid, waits)]
+        if not members:
+            self._note(seen, waits)
+            return ""
+        youngest = max(members, key=lambda b: (b.created, b.uid))
+        self._searched.pop(youngest.uid, None)
+        if youngest.uid != build.uid:
+            self._wake(Key("build", youngest.namespace, youngest.name))
             return ""
         others = sorted(other.name for other in members if other.uid != build.uid)
         return f"{', '.join(others)} and this build wait for each other" if others else "this build waits for itself"
 
-    async def _wait(self, build: BuildView) -> _Wait:
-        rerun = await self._find(build.spec.rerun_of)
-        first = (rerun,) if rerun is not None and rerun.status.state not in TERMINAL else ()
-        leader = await self._leader(build)
-        if leader.build is None:
-            return _Wait(first, leader.problem)
-        if leader.build.spec.after_build is None:
-            return _Wait(first)
-        parent = await self._find(leader.build.spec.after_build)
-        if parent is None:
-            return _Wait(first, f"CoprBuild {leader.build.spec.after_build} does not exist")
-        other = await self._leader(parent)
-        if other.build is None and not other.circular:
-            return _Wait(first, other.problem)
-        return await self._for_batch(first, parent, other.build or parent)
+    async def _reached(self, build: BuildView, found: BatchStatus) -> dict[str, _Seen]:
+        """By uid: the build, and all that it waits for in the end; of what is clear only that it is there."""
+        if self._links_then != self._store.links:
+            self._links_then = self._store.links
+            self._clear.clear()
+        seen: dict[str, _Seen] = {}
+        todo = [(build, found)]
+        while todo:
+            current, links = todo.pop()
+            if current.uid in seen:
+                continue
+            clear = current.uid in self._clear
+            seen[current.uid] = _Seen(current, links, () if clear else await self._waits(current, links))
+            new = [other for other in seen[current.uid].waits if other.uid not in seen]
+            todo += [(other, (await self._links(other)).found) for other in new]
+        return seen
 
-    async def _for_batch(self, first: tuple[BuildView, ...], parent: BuildView, leader: BuildView) -> _Wait:
-        """`parent` is the build that is named; all of its batch must end."""
-        members = {view.uid: view for view in (parent, leader) if view.status.state not in TERMINAL}
-        for view in self._active:
-            found = (await self._leader(view)).build
-            if found is not None and found.uid == leader.uid:
-                members.setdefault(view.uid, view)
-        if not members:
-            return _Wait(first)
-        one = members.get(parent.uid) or next(iter(members.values()))
-        of_batch = "" if one is parent else " of the same batch"
-        return _Wait((*first, *members.values()), f"CoprBuild {one.name}{of_batch} has not ended")
-
-    async def _leader(self, build: BuildView) -> _Leader:
-        known = self._leaders.get(build.uid)
-        if known is None:
-            known = self._leaders[build.uid] = await self._follow(build)
-        return known
-
-    async def _follow(self, build: BuildView) -> _Leader:
-        current, seen = build, {build.uid}
-        for _ in range(DEPTH):
-            if current.spec.with_build is None:
-                return _Leader(current)
-            following = await self._find(current.spec.with_build)
-            if following is None:
-                return _Leader(None, f"CoprBuild {current.spec.with_build} does not exist")
-            if following.uid in seen:
-                return _Leader(None, f"the chain of withBuild from {build.name} is a circle", circular=True)
-            seen.add(following.uid)
-            current = following
-        return _Leader(None, f"the chain of withBuild from {build.name} has more than {DEPTH} builds")
-
-    async def _find(self, name: str | None) -> BuildView | None:
-        return None if name is None else await self._lookup(self._namespace, name)
+    def _note(self, seen: Mapping[str, _Seen], waits: Mapping[str, list[str]]) -> None:
+        """What this search has shown of others they need not look for again."""
+        for uid in in_no_circle(waits):
+            if seen[uid].waits:
+                self._searched[uid] = seen[uid].found
+                self._clear.add(uid)

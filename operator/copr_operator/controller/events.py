@@ -55,6 +55,11 @@ class EventPoster:
         )
         self._post("CoprBuild", build, "StatusNotUnderstood", message, warning=True, once=True)
 
+    def id_waits(self, build: BuildView, problem: str) -> None:
+        """Has one Event posted soon: without an id a build has no status that could say so."""
+        message = f"the build gets its id, and begins, when the backend answers: {problem}"
+        self._post("CoprBuild", build, "BackendUnavailable", message, warning=True, once=True)
+
     def project_changed(self, before: ProjectView, after: ProjectView) -> None:
         """Has an Event posted soon when the project's deletion waits."""
         if after.deleting:

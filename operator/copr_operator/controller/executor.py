@@ -127,7 +127,7 @@ class Executor:
 
     def _gone(self, view: View) -> None:
         if isinstance(view, BuildView):
-            self._store.builds.drop(view.uid, view.resource_version)
+            self._store.drop_build(view.uid, view.resource_version)
         elif isinstance(view, ProjectView):
             self._store.project_event("DELETED", view)
         else:

@@ -64,7 +64,9 @@ class Controller:
             settings.backend_control_url or operator.backend_url, settings.backend_token_file, settings.backend_ca_file
         )
         self.executor = Executor(kube, self.backend, self.store, operator)
-        ids = IdAllocator(kube, operator.namespace, self.backend.highest_id)
+        ids = IdAllocator(
+            kube, operator.namespace, self.backend.highest_id, operator.deadlines.backend_retry
+        )  # fmt: skip
         self.events = EventPoster(kube)
         self.reconciler = Reconciler(
             kube, self.store, self.executor, ids, self.events, metrics, operator, self.queue.add

@@ -3,14 +3,14 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from copr_operator.api.common import TERMINAL
-from copr_operator.controller.batches import batch_of
+from copr_operator.controller.batches import Batches
 from copr_operator.controller.events import EventPoster
 from copr_operator.controller.executor import Executor
-from copr_operator.controller.ids import IdAllocator
+from copr_operator.controller.ids import IdAllocator, IdsUnavailableError
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.packages import Packages
 from copr_operator.controller.store import Key, Store
@@ -61,8 +61,11 @@ class Reconciler:
         self._config = config
         self._wake = wake
         self._packages = Packages(kube, store, executor, config)
+        self._batches = Batches(store, self._lookup, wake)
         self._written: dict[str, float] = {}
         """When the status of each build was last written, by uid, in loop time."""
+        self._without_id: set[str] = set()
+        """uids of builds that were told that the backend does not say how high ids are; once it has, it is known."""
 
     async def reconcile(self, key: Key) -> Requeue:
         """Brings one object forward; returns when to look again. Raises StaleError and ApiError: the queue retries."""
@@ -72,7 +75,10 @@ class Reconciler:
             return await self._project(key)
         if key.kind == "package":
             return await self._packages.reconcile(key)
-        return await self._build(key)
+        try:
+            return await self._build(key)
+        except IdsUnavailableError as error:
+            return error.again
 
     # -- builds ----------------------------------------------------------------------------------------------------
 
@@ -138,16 +144,28 @@ class Reconciler:
             jobs=jobs,
             pods=self._store.pods_of(jobs.values()),
             refusals=self._executor.refusals.get(build.uid, {}),
-            batch=await batch_of(build, self._store.batched(build.namespace), self._lookup) if waiting else Batch(),
+            batch=await self._batches.of(build) if waiting else Batch(),
             original=await self._original_of(build) if waiting else None,
             srpm_taken=self._executor.results.srpms.get(build.uid),
             missing_jobs=frozenset(self._executor.missing.get(build.uid, ())),
-            next_id=await self._ids.for_build(build.uid) if build.status.id is None and not build.deleting else None,
+            next_id=await self._next_id(build) if build.status.id is None and not build.deleting else None,
             directory_ready=all(entry in self._executor.results.directories for entry in directory),
             copied=self._executor.results.copied.get(build.uid),
             results_removed=build.uid in self._executor.results.removed,
             backend_message=self._executor.results.message(build.uid),
         )
+
+    async def _next_id(self, build: BuildView) -> int:
+        """Who gets none is told once."""
+        try:
+            build_id = await self._ids.for_build(build.uid)
+        except IdsUnavailableError as error:
+            if build.uid not in self._without_id:
+                self._without_id.add(build.uid)
+                self._events.id_waits(build, str(error))
+            raise
+        self._without_id.clear()
+        return build_id
 
     async def _original_of(self, build: BuildView) -> BuildView | None:
         name = build.spec.rerun_of
@@ -185,7 +203,7 @@ class Reconciler:
         if written.status.state in TERMINAL and build.status.state not in TERMINAL:
             self._ended(written)
         elif build.status.id is None:
-            self._wake_waiting(written)  # it may be what they say is missing
+            self._wake_builds(self._store.naming(written))  # it may be what they say is missing
         return written
 
     def _ended(self, build: BuildView) -> None:
@@ -194,15 +212,16 @@ class Reconciler:
         self._metrics.ended.labels(build.status.state or "", reason).inc()
         self._forget(build)
         self._packages.ended(build)
-        self._wake_waiting(build)
+        self._wake_builds(self._store.waiting_for(build))
 
-    def _wake_waiting(self, build: BuildView) -> None:
-        for other in self._store.waiting_for(build):
+    def _wake_builds(self, builds: Iterable[BuildView]) -> None:
+        for other in builds:
             self._wake(Key("build", other.namespace, other.name))
 
     def _forget(self, build: BuildView) -> None:
         self._written.pop(build.uid, None)
         self._packages.forget(build.uid)
+        self._batches.forget(build.uid)
         self._executor.forget(build.uid)
 
     def _until(self, decision: Plan) -> Requeue:
@@ -230,8 +249,7 @@ class Reconciler:
                     return None
                 self._store.assume_project(written)
                 self._events.project_changed(project, written)
-                for build in self._store.builds_of(written):
-                    self._wake(Key("build", build.namespace, build.name))
+                self._wake_builds(self._store.builds_of(written))
                 continue
             if decision.requeue_at is None:
                 return None

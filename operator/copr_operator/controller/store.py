@@ -12,6 +12,7 @@ from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.queue import Turn
 from copr_operator.controller.table import Table, V
+from copr_operator.core.batches import is_linked, known_links, leader_is_known
 from copr_operator.core.observed import BuildView, ChrootView, JobView, PackageView, PodView, ProjectView
 from copr_operator.core.package import is_of
 
@@ -27,16 +28,29 @@ class Key(NamedTuple):
 
 def _build_index(build: BuildView) -> Iterator[Hashable]:
     yield "project", build.namespace, build.spec.owner, build.spec.project
-    if build.spec.after_build is not None or build.spec.with_build is not None:
+    if is_linked(build):
         yield "batched", build.namespace
-    if build.spec.rerun_of is not None:
-        yield "rerun", build.namespace, build.spec.rerun_of
+        if build.spec.with_build is not None:
+            yield "joined", build.namespace, known_links(build).leader
+            if build.status.batch is None:
+                yield "joining", build.namespace
+    for name in _waits_for(build):
+        yield "waits", build.namespace, name
     for chroot in build.status.chroots:
         yield "chroot", chroot.name
     if build.package is not None:
         yield _package_key(build)
     if build.package_uid:
         yield _made_from(build, build.package_uid)
+
+
+def _waits_for(build: BuildView) -> set[str]:
+    """Names of builds, or of what batches began with, whose coming or end is news for it."""
+    names = [build.spec.rerun_of]
+    if is_linked(build):
+        links = known_links(build)
+        names.append(links.missing or links.after)
+    return {name for name in names if name is not None}
 
 
 def _package_key(build: BuildView) -> Hashable:
@@ -72,6 +86,8 @@ class Store:
         self._installation = installation
         self.builds: Table[BuildView] = Table(_build_index)
         """Builds that have not ended; ended ones leave."""
+        self.links = 0
+        """Grows with each build that comes and may wait for another, or be waited for."""
         self.projects: Table[ProjectView] = Table(_project_index)
         self.packages: Table[PackageView] = Table(_package_index)
         # A Job counts in its own namespace only: anyone may name the uid of a build elsewhere.
@@ -124,13 +140,27 @@ class Store:
         last = build.spec.background and not (begun or build.spec.cancel or build.deleting)
         return Turn(last, (key.namespace, build.spec.owner, build.spec.project))
 
-    def batched(self, namespace: str) -> list[BuildView]:
-        """Builds of a namespace with `afterBuild` or `withBuild`."""
-        return list(self.builds.indexed(("batched", namespace)))
+    def joined(self, namespace: str, name: str) -> Collection[BuildView]:
+        """Those whose `withBuild` leads to the build of this name, as far as that is known."""
+        return self.builds.indexed(("joined", namespace, name))
+
+    def joining(self, namespace: str) -> Collection[BuildView]:
+        """Those with `withBuild` in whose status nothing of it is found yet."""
+        return self.builds.indexed(("joining", namespace))
+
+    def naming(self, build: BuildView) -> Collection[BuildView]:
+        """Those that may wait for its name to be there."""
+        return self.builds.indexed(("waits", build.namespace, build.name))
 
     def waiting_for(self, build: BuildView) -> list[BuildView]:
-        """Builds that may wait for this one: `afterBuild` and `withBuild` reach through whole batches."""
-        return [*self.batched(build.namespace), *self.builds.indexed(("rerun", build.namespace, build.name))]
+        """Builds that may wait for the end of this one: they name it, or come after its batch."""
+        found = {other.uid: other for other in self.naming(build)}
+        if build.spec.with_build is not None:
+            links = known_links(build)
+            unknown = build.status.batch is None or not leader_is_known(links)
+            of_batch = ("batched", build.namespace) if unknown else ("waits", build.namespace, links.leader)
+            found |= {other.uid: other for other in self.builds.indexed(of_batch)}
+        return list(found.values())
 
     def packages_of(self, build: BuildView) -> Collection[PackageView]:
         """The CoprPackages that a build is one of: by its name, and the one it was made from."""
@@ -157,15 +187,28 @@ class Store:
         key = Key("build", meta["namespace"], meta["name"])
         held = self.builds.find(meta["uid"])
         if kind == "DELETED" or view is None or view.status.state in TERMINAL:
-            if self.builds.drop(meta["uid"], meta.get("resourceVersion", "")) is not None or kind != "DELETED":
+            if self.drop_build(meta["uid"], meta.get("resourceVersion", "")) is not None or kind != "DELETED":
                 self._wake(key)
-            if held is not None:
-                self.wake_packages(held)
             self._retire_jobs_of(meta["namespace"], meta["uid"])
             return
-        if self.builds.put(view):
+        if self._put_build(held, view):
             self._wake(key)
-            self._number_known(held, view)
+
+    def _put_build(self, held: BuildView | None, view: BuildView) -> bool:
+        if not self.builds.put(view):
+            return False
+        self._number_known(held, view)
+        if held is None and (is_linked(view) or view.spec.rerun_of is not None or self.naming(view)):
+            self.links += 1
+        return True
+
+    def drop_build(self, uid: str, version: str) -> BuildView | None:
+        """What was held of a build that has ended or is gone; whom that concerns is woken."""
+        held = self.builds.drop(uid, version)
+        if held is not None:
+            self.wake_packages(held)
+            self._wake_builds(self.waiting_for(held))
+        return held
 
     def _number_known(self, before: BuildView | None, build: BuildView) -> None:
         """A package hears of its builds when they have got their number, and when they are over."""
@@ -279,9 +322,7 @@ class Store:
             self.builds.drop(view.uid, view.resource_version)
             self._retire_jobs_of(view.namespace, view.uid)
             return
-        held = self.builds.find(view.uid)
-        if self.builds.put(view):
-            self._number_known(held, view)
+        self._put_build(self.builds.find(view.uid), view)
 
     def made_build(self, view: BuildView) -> None:
         """A build we have just made. It has to be looked at: when the watch brings it, it is no news any more."""

@@ -156,9 +156,8 @@ class Synchronizer:
         return version
 
     def _drop_build(self, build: BuildView) -> None:
-        if self._store.builds.drop(build.uid, build.resource_version) is not None:
+        if self._store.drop_build(build.uid, build.resource_version) is not None:
             self._wake(Key("build", build.namespace, build.name))
-            self._store.wake_packages(build)
 
     async def watch_work(self) -> None:
         """Keeps Jobs and Pods as the API server has them, from the first resync on. Runs until it is cancelled."""

@@ -28,3 +28,23 @@ def _reached(start: str, links: Mapping[str, Collection[str]]) -> set[str]:
             reached.add(uid)
             todo += links.get(uid, ())
     return reached
+
+
+def in_no_circle(waits: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Those from which no circle can be reached. Each link is looked at once."""
+    open_links = {uid: len(set(others)) for uid, others in waits.items()}
+    backward: dict[str, set[str]] = {}
+    for uid, others in waits.items():
+        for other in others:
+            backward.setdefault(other, set()).add(uid)
+            open_links.setdefault(other, 0)
+    todo = [uid for uid, count in open_links.items() if count == 0]
+    done: set[str] = set()
+    while todo:
+        uid = todo.pop()
+        done.add(uid)
+        for other in backward.get(uid, ()):
+            open_links[other] -= 1
+            if open_links[other] == 0:
+                todo.append(other)
+    return frozenset(done)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from copr_operator.api.build import BuildSpec, BuildStatus
+from copr_operator.api.build import BatchStatus, BuildSpec, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import TERMINAL
 from copr_operator.api.package import DefinitionStatus, PackageSpec
@@ -193,6 +193,8 @@ class Batch:
     message: str = ""
     circle: str = ""
     """In words, the circle of waiting builds that this one has closed."""
+    latch: BatchStatus | None = None
+    """What was found of its links, for the status; None: nothing yet, or nothing new."""
 
 
 @dataclass(frozen=True)

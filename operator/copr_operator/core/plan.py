@@ -65,7 +65,7 @@ class _Planner:
         """Something has ended or is to be tried again: latched before anything is made or deleted that rests on it."""
 
     def plan(self) -> Plan:
-        status = self._unread() if self.build.unread else self._source(self.build.status)
+        status = self._unread() if self.build.unread else self._source(self._linked())
         if not self.build.unread and status.source is not None and status.source.state == "succeeded":
             status = self._chroots(status)
         status = status.model_copy(update={"state": overall(status)})
@@ -81,9 +81,17 @@ class _Planner:
     def accept(self) -> Plan:
         """The first status, with the chroots in it if the project is there already: one write less."""
         pending = SourceStatus(state="pending")
-        status = self._unread() if self.build.unread else self._choose_chroots(self.build.status, pending)
+        status = self._unread() if self.build.unread else self._choose_chroots(self._linked(), pending)
         status = conclude(status, self.build, self.observed.now, self.reason, self.message)
         return Plan(status=status, urgency=Urgency.NOW)
+
+    def _linked(self) -> BuildStatus:
+        """With what was found of its links: they may not be there to be found a second time."""
+        batch, status = self.observed.batch, self.build.status
+        if batch.latch is None or batch.latch == status.batch:
+            return status
+        self.important |= batch.blocked and batch.latch.missing is None
+        return status.model_copy(update={"batch": batch.latch})
 
     def _unread(self) -> BuildStatus:
         """Nothing is begun, and what runs is left alone, until a version is there that reads it, a cancel or an end."""

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from copr_operator.controller.ids import BLOCK, COUNTER, IdAllocator
+from copr_operator.controller import ids as ids_module
+from copr_operator.controller.backend import BackendError
+from copr_operator.controller.ids import BLOCK, COUNTER, IdAllocator, IdsUnavailableError
 from copr_operator.kube.client import ApiError
 from tests.unit.controller.fakes import FakeKube
 
@@ -15,7 +17,7 @@ def allocator(kube: FakeKube, highest: int = 0) -> IdAllocator:
     async def highest_used() -> int:
         return highest
 
-    return IdAllocator(kube, "system", highest_used)
+    return IdAllocator(kube, "system", highest_used, retry=10)
 
 
 def counter(kube: FakeKube) -> str:
@@ -86,7 +88,7 @@ async def test_a_store_that_is_behind_does_not_set_the_counter_back() -> None:
 
 async def test_no_id_is_given_while_the_store_can_not_say_how_high_it_is() -> None:
     kube = FakeKube()
-    answers: list[int | Exception] = [ConnectionError("the backend is away"), 50]
+    answers: list[int | Exception] = [BackendError("the backend is away"), ValueError("no number"), 50]
 
     async def highest_used() -> int:
         answer = answers.pop(0)
@@ -94,11 +96,73 @@ async def test_no_id_is_given_while_the_store_can_not_say_how_high_it_is() -> No
             raise answer
         return answer
 
-    ids = IdAllocator(kube, "system", highest_used)
-    with pytest.raises(ConnectionError):
-        await ids.for_build("a")
+    ids = IdAllocator(kube, "system", highest_used, retry=0)
+    for problem in ("the backend is away", "can't be read: ValueError"):
+        with pytest.raises(IdsUnavailableError, match=problem):
+            await ids.for_build("a")
     assert kube.writes == []
     assert await ids.for_build("a") == 51
+
+
+class Backend:
+    """It answers when the test lets it, and counts the questions."""
+
+    def __init__(self) -> None:
+        self.questions: list[asyncio.Future[int]] = []
+
+    async def highest_used(self) -> int:
+        self.questions.append(asyncio.get_running_loop().create_future())
+        return await self.questions[-1]
+
+    async def asked(self) -> asyncio.Future[int]:
+        while not self.questions:
+            await asyncio.sleep(0)
+        return self.questions[-1]
+
+
+async def test_the_backend_is_asked_once_for_all_builds() -> None:
+    backend = Backend()
+    ids = IdAllocator(FakeKube(), "system", backend.highest_used, retry=10)
+    waiting = [asyncio.create_task(ids.for_build(str(number))) for number in range(BLOCK)]
+    (await backend.asked()).set_result(0)
+    assert sorted(await asyncio.gather(*waiting)) == list(range(1, BLOCK + 1))
+    assert len(backend.questions) == 1
+
+
+async def test_the_failure_of_one_question_counts_for_all_and_for_a_while() -> None:
+    backend = Backend()
+    ids = IdAllocator(FakeKube(), "system", backend.highest_used, retry=10)
+    waiting = [asyncio.create_task(ids.for_build(str(number))) for number in range(3)]
+    (await backend.asked()).set_exception(BackendError("away"))
+    found = [*await asyncio.gather(*waiting, return_exceptions=True)]
+    with pytest.raises(IdsUnavailableError) as later:
+        await ids.for_build("later")
+    for error in (*found, later.value):
+        assert isinstance(error, IdsUnavailableError)
+        assert str(error) == "away"
+        assert 9 < error.again <= 10
+    assert len(backend.questions) == 1
+
+
+async def test_nobody_waits_long_for_a_backend_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids_module, "PATIENCE", 0.0)
+    backend = Backend()
+    ids = IdAllocator(FakeKube(), "system", backend.highest_used, retry=10)
+    for uid in "ab":
+        with pytest.raises(IdsUnavailableError, match="not answered yet"):
+            await ids.for_build(uid)
+    (await backend.asked()).set_result(7)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [await ids.for_build(uid) for uid in "ab"] == [8, 9]
+    assert len(backend.questions) == 1
+
+
+async def test_a_build_that_has_its_id_waits_for_nobody() -> None:
+    ids = allocator(FakeKube())
+    await ids.for_build("a")
+    async with ids._lock:
+        assert await ids.for_build("a") == 1
 
 
 async def test_a_block_whose_answer_is_lost_is_never_used() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from copr_operator.api.build import BatchStatus, BuildStatus
 from copr_operator.controller.store import Key, Store
 from copr_operator.controller.table import Table
 from copr_operator.core.observed import BuildView, JobView, PodView
@@ -13,6 +14,11 @@ from tests.support import builders
 from tests.support.builders import D12, D13, T0, at
 from tests.unit.controller.fakes import build, project
 from tests.unit.controller.stores import Watched, chroot, in_chroots
+
+
+def linked(view: BuildView, **batch: str) -> BuildView:
+    """With what was found of its links."""
+    return replace(view, status=BuildStatus(state="pending", batch=BatchStatus(**batch)))
 
 
 @pytest.fixture
@@ -119,14 +125,38 @@ class TestBuilds:
         store.assume_build(build(version=2, state="succeeded"))
         assert len(store.builds) == 0
 
-    def test_builds_of_batches_are_known_by_their_namespace_until_they_end(self, store: Watched) -> None:
-        joined = build("joined", withBuild="first")
-        later, there = build("later", afterBuild="first"), build("there", namespace="elsewhere", withBuild="first")
-        for view in (joined, later, there, build("alone")):
+    def test_the_end_of_a_build_concerns_those_that_name_it_and_those_that_come_after_its_batch(
+        self, store: Watched
+    ) -> None:
+        first = build("first")
+        second = linked(build("second", withBuild="first"), leader="first")
+        named, later = build("named", afterBuild="first"), build("later", afterBuild="second")
+        found = linked(build("found", afterBuild="second"), leader="found", after="first")
+        rerun = build("rerun", source=None, rerunOf="second")
+        elsewhere = build("first", namespace="elsewhere", uid="there", withBuild="first")
+        others = (build("alone"), build("other", afterBuild="alone"), elsewhere)
+        for view in (first, second, named, later, found, rerun, *others):
             store.assume_build(view)
-        assert store.batched("ns") == [joined, later]
-        store.assume_build(build("joined", version=2, state="failed", withBuild="first"))
-        assert store.batched("ns") == [later]
+        assert {view.name for view in store.waiting_for(first)} == {"named", "found"}
+        assert {view.name for view in store.waiting_for(second)} == {"named", "later", "found", "rerun"}
+        assert store.waiting_for(rerun) == []
+        assert {view.name for view in store.naming(second)} == {"later", "rerun"}
+
+    def test_one_that_has_not_found_its_batch_concerns_all_that_are_in_batches(self, store: Watched) -> None:
+        joining, other = build("joining", withBuild="nobody"), build("other", afterBuild="alone")
+        for view in (joining, other):
+            store.assume_build(view)
+        assert other in store.waiting_for(joining)
+        lost = linked(joining, leader="no-one", missing="no-one")
+        assert other in store.waiting_for(lost)
+
+    @pytest.mark.parametrize("state", [None, "running"])
+    def test_who_waits_for_a_build_hears_when_it_is_gone(self, store: Watched, state: str | None) -> None:
+        store.assume_build(build("later", afterBuild="first"))
+        store.see(build("first", state=state))
+        store.names()
+        store.see(build("first", version=3, state=state), "DELETED")
+        assert store.names() == ["first", "later"]
 
     def test_an_ended_build_that_is_being_deleted_is_kept_until_it_is_gone(self, store: Watched) -> None:
         store.assume_build(replace(build(version=2, state="succeeded"), deleting=True))
@@ -288,7 +318,9 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "builds_of": lambda store: store.builds_of(project()),
     "jobs_of": lambda store: store.jobs_of(build()),
     "pods_of": lambda store: store.pods_of([job(build())]),
-    "batched": lambda store: store.batched("ns"),
+    "waiting_for": lambda store: store.waiting_for(build(withBuild="first")),
+    "naming": lambda store: store.naming(build()),
+    "joined": lambda store: (store.joined("ns", "first"), store.joining("ns")),
     "project_event": lambda store: store.project_event("MODIFIED", project(version=9)),
     "chroot_event": lambda store: store.chroot_event("ADDED", chroot()),
     "job_event": lambda store: store.job_event("MODIFIED", job(build(), version=9)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from copr_operator.api.build import BuildStatus
+from copr_operator.api.build import BatchStatus, BuildStatus
 from copr_operator.api.chroot import ChrootSpec
 from copr_operator.api.common import Phase
 from copr_operator.core import actions, names
@@ -69,6 +69,31 @@ class TestAcceptance:
         assert decision.status.failure is not None
         assert decision.status.failure.reason == "ChrootNotInProject"
         assert D12 in decision.status.failure.message
+
+
+class TestLinks:
+    """What was found of afterBuild and withBuild is latched: what they name may be deleted."""
+
+    FOUND = BatchStatus(leader="hello", after="other")
+    WAITS = Batch(blocked=True, message="CoprBuild other has not ended", latch=FOUND)
+
+    def test_they_are_in_the_first_status_when_they_are_found_at_once(self) -> None:
+        decision = plan(observed(build(adopted=False, afterBuild="other"), batch=self.WAITS), CONFIG)
+        assert decision.status is not None
+        assert (decision.status.id, decision.status.batch) == (42, self.FOUND)
+
+    def test_one_that_is_found_later_is_written_at_once(self) -> None:
+        decision = plan(observed(build(accepted(), afterBuild="other"), batch=self.WAITS), CONFIG)
+        assert decision.status is not None
+        assert (decision.status.batch, decision.urgency) == (self.FOUND, Urgency.NOW)
+        again = plan(observed(build(decision.status, afterBuild="other"), batch=self.WAITS), CONFIG)
+        assert again.status == decision.status
+
+    def test_what_is_known_stays_when_nothing_new_is_found(self) -> None:
+        status = accepted().model_copy(update={"batch": self.FOUND})
+        decision = plan(observed(build(status, afterBuild="other", cancel=True)), CONFIG)
+        assert decision.status is not None
+        assert decision.status.batch == self.FOUND
 
 
 class TestWaiting:

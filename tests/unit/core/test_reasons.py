@@ -28,8 +28,8 @@ OF_OTHERS = frozenset({
     "DisruptionTarget", "PodFailurePolicy", "DeadlineExceeded", "StartError", "ContainerCannotRun", "ErrImagePull",
     "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError",
     "RunContainerError", "FailedCreate", "DeleteOptions", "TokenReview", "SubjectAccessReview",
-    # what object storage says, and a type's name
-    "QuotaExceeded", "ObjectStore",
+    # what object storage says, and names of types
+    "QuotaExceeded", "ObjectStore", "UpdateVersion",
     "ValidatingAdmissionPolicy",
     # options of ssh
     "BatchMode", "ForwardAgent", "GlobalKnownHostsFile", "IdentitiesOnly", "IdentityAgent", "IdentityFile",
