@@ -93,6 +93,31 @@ def test_a_password_of_a_url_is_not_for_the_scripts() -> None:
     assert "CLONE_URL='https://me@x.example:8443/a?b'" in settings(make_plan(source=source))
 
 
+CAPABILITIES = (
+    "gcc", "gcc-c++ >= 1:4.0", "libstdc++.so.6(GLIBCXX_3.4)(64bit)", "perl(Foo::Bar)", "mvn(org.apache:parent:pom:)",
+    "npm(@scope/name)", "font(:lang=en)", "python3dist(requests[security]) >= 2", "/usr/bin/x", "rpm", "rpm-build",
+    "pkgconfig(x) < 3~rc1^git", "(a or b)", "((a >= 1 with a < 2) if b else /usr/bin/c)", "golang(github.com/a/b.v1)",
+)  # fmt: skip
+OTHERS = (
+    "/sources/evil-1-1.noarch.rpm", "evil-1-1.noarch.rpm", "./evil.rpm", "evil.RPM", "evil.rpm >= 1", "x = 1.rpm",
+    "https://x.example/evil", "HTTPS://x.example/evil", "file:///evil", "file:/evil", "http:x", "ftp:x", "ht\ttp:x",
+    "\x01http:x", "(x)://y", "@buildsys", "@^everything", "-x", "--setopt=reposdir=/sources", "--installroot=/x",
+    "foo*", "/usr/bin/fo?", "*", ".", "./x", "", " x", "=1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("requirement", "wanted"), [*((text, True) for text in CAPABILITIES), *((text, False) for text in OTHERS)]
+)
+def test_only_capabilities_of_a_users_package_get_to_the_package_manager(requirement: str, wanted: bool) -> None:
+    # A forged header may hold what rpmbuild would refuse in a spec.
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash on this machine")
+    script = f'OUT_DIR=/\n{SCRIPTS["packages.sh"]}\nis_capability "$0"'
+    assert (subprocess.run([bash, "-c", script, requirement], check=False).returncode == 0) is wanted
+
+
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_a_script_is_valid_bash(name: str) -> None:
     bash = shutil.which("bash")

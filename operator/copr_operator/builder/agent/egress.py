@@ -5,13 +5,15 @@ submodule is judged, by the address that is then connected to: a name can't chan
 """
 
 import asyncio
+import base64
 import contextlib
-import ipaddress
+import re
 import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 from copr_operator.builder.agent.pod import say
 from copr_operator.core.egress import refusal
@@ -22,12 +24,25 @@ _CONNECT_TIMEOUT = 30.0
 _LINGER = 5.0
 _CHUNK = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_NAME = re.compile(r"[a-z0-9_.-]+")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class RefusedError(Exception):
     """The rules do not allow this host."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The proxy that the administrator has set for this container."""
+
+    host: str
+    port: int
+    authorization: str = field(default="", repr=False)
+    """Line of the header; empty: its URL has no name and password."""
 
 
 class EgressProxy:
@@ -46,8 +61,7 @@ class EgressProxy:
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of a host that may be connected to; RefusedError when there is none."""
-        if self._only is not None and host not in self._only:
-            raise self._refused(f"{host} is not one of the hosts that the credentials are for")
+        self._check_only(host)
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         known = dict.fromkeys(str(entry[4][0]) for entry in found)
         reasons = {address: refusal(host, address, self._rules) for address in known}
@@ -55,6 +69,10 @@ class EgressProxy:
         if not allowed:
             raise self._refused(next(iter(reasons.values()), f"{host} has no address"))
         return allowed
+
+    def _check_only(self, host: str) -> None:
+        if self._only is not None and host not in self._only:
+            raise self._refused(f"{host} is not one of the hosts that the credentials are for")
 
     def _refused(self, reason: str) -> RefusedError:
         self.refusals.append(reason)
@@ -79,38 +97,53 @@ class EgressProxy:
     async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line, _, fields = head.partition("\r\n")
         method, target, version = line.split(" ")
+        if _CONTROL.search(target):  # urlsplit drops some of them; a next proxy may not
+            raise ValueError(target)
         if method == "CONNECT":
             host, port = _authority(f"//{target}", None)
             server = await self._connect("https", host, port)
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
-            parts = urlsplit(target)
-            host, port = _authority(target, _PORTS["http"])
-            if parts.scheme != "http":
-                raise ValueError(target)
-            path = parts._replace(scheme="", netloc="").geturl() or "/"
-            upstream = _upstream("http", host)
-            if upstream is not None:
-                await self._check_literal(host, port)
-            server = await _open(*upstream) if upstream else await self._connect("http", host, port)
-            start = f"{method} {target if upstream else path} {version}\r\n"
-            server[1].write((start + _own_fields(fields)).encode("latin-1"))
+            server, target, added = await self._opened(target)
+            server[1].write(f"{method} {target} {version}\r\n{added}{_own_fields(fields)}".encode("latin-1"))
         await _relay((reader, writer), server)
 
-    async def _check_literal(self, host: str, port: int) -> None:
-        """Before a next proxy: it judges names, which perhaps only it can resolve; an address is judged here."""
+    async def _opened(self, target: str) -> tuple[Streams, str, str]:
+        """A connection for a request that is no tunnel, what to ask for on it, and what to add to its header."""
+        parts = urlsplit(target)
+        host, port = _authority(target, _PORTS["http"])
+        if parts.scheme != "http":
+            raise ValueError(target)
+        upstream = _upstream("http", host)
+        if upstream is None:
+            path = parts._replace(scheme="", netloc="").geturl() or "/"
+            return await self._connect("http", host, port), path, ""
+        # Written anew: of what a user has written another program may read another host.
+        told = _bracketed(await self._told(host, port))
+        netloc = told if port == _PORTS["http"] else f"{told}:{port}"
+        url = parts._replace(netloc=netloc, path=parts.path or "/").geturl()
+        return await _open(upstream.host, upstream.port), url, upstream.authorization
+
+    async def _told(self, host: str, port: int) -> str:
+        """The host as the next proxy is told it, which judges names: perhaps only it can resolve them. An address,
+        however it is written, is judged here, and told as it was understood here."""
+        self._check_only(host)
         if _is_literal(host):
-            await self.addresses(host, port)
+            return (await self.addresses(host.rstrip("."), port))[0]
+        # A number at the end that is no address here may be one to the next proxy.
+        if not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+            raise ValueError(host)
+        return host
 
     async def _connect(self, scheme: str, host: str, port: int) -> Streams:
         """To the host itself, or through the proxy that the administrator has set for this container."""
         upstream = _upstream(scheme, host)
         if upstream is None:
             return await _first(await self.addresses(host, port), port)
-        await self._check_literal(host, port)
-        reader, writer = await _open(*upstream)
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        writer.write(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode("latin-1"))
+        authority = f"{_bracketed(await self._told(host, port))}:{port}"
+        reader, writer = await _open(upstream.host, upstream.port)
+        head = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{upstream.authorization}\r\n"
+        writer.write(head.encode("latin-1"))
         try:
             status = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
             if status != b"200":
@@ -162,20 +195,38 @@ def _own_fields(fields: str) -> str:
     return "".join(f"{field}\r\n" for field in [*kept, "Connection: close"]) + "\r\n"
 
 
-def _upstream(scheme: str, host: str) -> tuple[str, int] | None:
-    """Host and port of the proxy that this container's environment names for such a URL."""
+def _upstream(scheme: str, host: str) -> Upstream | None:
+    """The proxy that this container's environment names for such a URL."""
     url = urllib.request.getproxies().get(scheme)
     if not url or urllib.request.proxy_bypass(host):
         return None
-    return _authority(url if "//" in url else f"//{url}", 3128)
+    parts = urlsplit(url if "//" in url else f"http://{url}")
+    if parts.scheme != "http":  # nor would its password be sent in the clear
+        raise OSError("the administrator's proxy is not an http:// one")
+    if not parts.hostname:
+        raise OSError("the administrator's proxy has no host")
+    return Upstream(parts.hostname, parts.port or 3128, _authorization(parts.username, parts.password))
+
+
+def _authorization(username: str | None, password: str | None) -> str:
+    """The line of the header for the name and password of a proxy's URL."""
+    if username is None:
+        return ""
+    basic = base64.b64encode(f"{unquote(username)}:{unquote(password or '')}".encode()).decode()
+    return f"Proxy-Authorization: Basic {basic}\r\n"
 
 
 def _is_literal(host: str) -> bool:
+    """Whether it is an address, as every resolver reads them: 2852039166, 0xa9fea9fe and 169.254.43518 are one too."""
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
+        socket.getaddrinfo(host.rstrip("."), None, flags=socket.AI_NUMERICHOST)
+    except OSError:
         return False
     return True
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 async def _open(host: str, port: int) -> Streams:

@@ -21,9 +21,37 @@ choose_package_manager() { # sets DNF
     say "installing packages with ${DNF[0]}"
 }
 
-install_packages() { # REQUIREMENT...: one argument each, however many words it has
+install_packages() { # PACKAGE...: whatever dnf can install; one argument each, however many words it has
     printf '[copr] installing: %s\n' "$@"
     logged "$ROOT_LOG" "${DNF[@]}" install "$@"
+}
+
+# is_capability REQUIREMENT: false for what `install` takes for an option, a group, a file, a URL or a pattern. Of a
+# package's own requirements only capabilities may get there: a package from anywhere else than the repositories, say
+# from among the user's sources, would run its scriptlets as root, with network. `builddep`, which mock uses, is not in
+# every image; and it would have root read the user's SRPM.
+is_capability() {
+    local LC_ALL=C requirement=${1,,} name scheme='^[a-z][a-z0-9+.-]*:'
+    name=${requirement%%[[:space:]]*}
+    [[ $requirement == [a-z0-9_/\(]* ]] || return 1
+    # Python's urlparse, which dnf asks, knows a scheme without slashes, and skips control characters.
+    [[ $requirement != *[[:cntrl:]]* && $requirement != *://* && ! $requirement =~ $scheme ]] || return 1
+    # dnf looks at the end of the whole argument: of `name = 1.rpm` too.
+    [[ $requirement != *.rpm && $name != *.rpm ]] || return 1
+    [[ $requirement != *[*?]* ]]
+}
+
+install_capabilities() { # REQUIREMENT...: of the user's package, from the repositories only
+    local requirement literal=() options=()
+    # Should a file get there after all: not without a signature that the image trusts.
+    [[ ${DNF[0]} == microdnf ]] || options=(--setopt=localpkg_gpgcheck=True)
+    for requirement; do
+        # `install` reads patterns, and would never find python3dist(x[extra]); it does not in rich ones, (a or b).
+        [[ $requirement == \(* ]] || requirement=${requirement//\[/[[]}
+        literal+=("$requirement")
+    done
+    printf '[copr] installing: %s\n' "$@"
+    logged "$ROOT_LOG" "${DNF[@]}" ${options[@]+"${options[@]}"} install "${literal[@]}"
 }
 
 add_repositories() {

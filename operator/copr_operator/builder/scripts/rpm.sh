@@ -36,12 +36,16 @@ rpmbuild_as_builder() { # rpmbuild's arguments; always with the build's own --wi
     as_builder "$NETWORK" rpmbuild ${options[@]+"${options[@]}"} "$@"
 }
 
-read_requirements() { # FILE.rpm: sets REQUIREMENTS, without rpm's own features
+# read_requirements FILE.rpm: sets REQUIREMENTS, without rpm's own features. The user may have written any header.
+read_requirements() {
     local line lines
     REQUIREMENTS=()
     mapfile -t lines < <(as_builder "$NETWORK" rpm --query --package --requires "$1" | LC_ALL=C sort -u)
     for line in ${lines[@]+"${lines[@]}"}; do
-        [[ $line == rpmlib\(* ]] || REQUIREMENTS+=("$line")
+        [[ $line != rpmlib\(* ]] || continue
+        is_capability "$line" || die "$EXIT_DEPENDENCIES" "the build requirement '$line' is not what a package of the" \
+            'repositories provides: a name, a file or another capability, but no RPM by path or URL, no group, no pattern'
+        REQUIREMENTS+=("$line")
     done
 }
 
@@ -84,7 +88,7 @@ ask_requirements() {
 
 install_requirements() {
     ((${#REQUIREMENTS[@]})) || return 0
-    install_packages "${REQUIREMENTS[@]}" ||
+    install_capabilities "${REQUIREMENTS[@]}" ||
         die "$EXIT_DEPENDENCIES" "the build requirements can not be installed; asked for: $(joined "${REQUIREMENTS[@]}")"
 }
 

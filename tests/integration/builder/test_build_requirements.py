@@ -1,0 +1,125 @@
+"""What a spec's BuildRequires can make root install: real dnf, rpmbuild and packages, and a repository of files."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from copr_operator.core.wire import RepoConfig, WrapperExit
+from tests.support.build_container import BuildContainer, Run
+from tests.unit.builder.conftest import make_plan
+
+DNF = {
+    # What images/chroot/install.sh writes on Debian.
+    "/etc/rpm/macros.copr-chroot": "%_dbpath /var/lib/rpm\n%__transaction_dbus_announce %{nil}\n",
+    "/etc/dnf/dnf.conf": "[main]\nplugins=0\ninstall_weak_deps=0\nlogdir=/var/log\n",
+}
+PACKAGE = """Name: {name}
+Version: 1
+Release: 1
+Summary: A package
+License: MIT
+BuildArch: noarch
+{header}
+%description
+A package.
+%files
+{files}
+"""
+COMPS = """<?xml version="1.0"?><comps><group><id>buildsys</id><name>buildsys</name><uservisible>true</uservisible>
+<packagelist><packagereq type="mandatory">grouped</packagereq></packagelist></group></comps>
+"""
+EVIL_RAN = "out/evil-ran"
+EVIL_POST = '%post -p <lua>\nio.open("/copr/out/evil-ran", "w"):close()'
+"""Lua, since no package provides a shell here."""
+
+
+def rpmbuild(directory: Path, name: str, header: str = "", files: str = "", mode: str = "-bb") -> None:
+    spec = directory / f"{name}.spec"
+    spec.write_text(PACKAGE.format(name=name, header=header, files=files))
+    defines = [f"_topdir {directory}/top", f"_rpmdir {directory}", f"_srcrpmdir {directory}", f"_sourcedir {directory}",
+               "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"]  # fmt: skip
+    options = [word for define in defines for word in ("--define", define)]
+    command = ["rpmbuild", mode, "--quiet", "--nodeps", *options, str(spec)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+Build = Callable[[str], Run]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """Builds a package with these BuildRequires, with an evil package among its sources and in no repository."""
+
+    def run(requirement: str) -> Run:
+        repos = (RepoConfig(id="here", baseurl="file:///copr/in/repository"),)
+        plan = make_plan(repos=repos, release_ver="12", extra_packages=("@buildsys",), limits={"timeout": 100})
+        container = BuildContainer(tmp_path / "pod", plan, {}, files=DNF)
+        container.prepare()
+        repository = container.home / "in/repository"
+        repository.mkdir()
+        rpmbuild(repository, "plain", "Provides: python3dist(plain[extra]) = 2")
+        rpmbuild(repository, "tool", "Provides: /usr/bin/plain-tool")
+        rpmbuild(repository, "grouped")
+        comps = tmp_path / "comps.xml"
+        comps.write_text(COMPS)
+        subprocess.run(["createrepo_c", "--quiet", "--groupfile", comps, repository], check=True)
+        evil = tmp_path / "evil"
+        evil.mkdir()
+        rpmbuild(evil, "evil", files=EVIL_POST)
+        shutil.copy(evil / "evil-1-1.noarch.rpm", evil / "evil")
+        header = f"Source0: evil-1-1.noarch.rpm\nSource1: evil\nBuildRequires: {requirement}"
+        rpmbuild(evil, "hello", header, mode="-bs")
+        (evil / "hello-1-1.src.rpm").rename(container.home / "in/srpm/hello-1-1.src.rpm")
+        return container.run()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "plain",
+        "plain >= 1",
+        "(plain or no-such-package)",
+        "(plain >= 1 if tool)",
+        "/usr/bin/plain-tool",
+        "python3dist(plain[extra]) >= 2",
+    ],
+)
+def test_a_requirement_is_whatever_the_repositories_provide(build: Build, requirement: str) -> None:
+    run = build(requirement)
+    assert run.code == 0, run.log
+    assert run.files == ["hello-1-1.noarch.rpm", "hello-1-1.src.rpm", "hello.spec"]
+    assert "grouped" in run.log
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "/builddir/build/SOURCES/evil-1-1.noarch.rpm",
+        "SOURCES/evil-1-1.noarch.rpm",
+        "file:///builddir/build/SOURCES/evil-1-1.noarch.rpm",
+        "FILE:///builddir/build/SOURCES/evil-1-1.noarch.rpm",
+        "https://127.0.0.1:1/evil-1-1.noarch",
+        "plain = 1.rpm",
+        "plai*",
+        "plai?",
+    ],
+)
+def test_a_requirement_is_nothing_but_a_capability(build: Build, tmp_path: Path, requirement: str) -> None:
+    run = build(requirement)
+    assert not (tmp_path / "pod" / EVIL_RAN).exists()
+    assert run.code == WrapperExit.DEPENDENCIES, run.log
+    assert f"'{requirement}'" in run.log
+    assert run.files == []
+
+
+def test_an_rpm_by_another_name_is_a_file_that_no_package_has(build: Build, tmp_path: Path) -> None:
+    run = build("/builddir/build/SOURCES/evil")
+    assert not (tmp_path / "pod" / EVIL_RAN).exists()
+    assert run.code == WrapperExit.DEPENDENCIES, run.log
+    assert "can not be installed; asked for: /builddir/build/SOURCES/evil" in run.log
