@@ -171,8 +171,10 @@ async def egress_proxy(rules: EgressRules, only: frozenset[str] | None = None) -
         yield proxy
     finally:
         server.close()
-        for task in tasks:
+        open_still = list(tasks)
+        for task in open_still:
             task.cancel()
+        await asyncio.gather(*open_still, return_exceptions=True)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
