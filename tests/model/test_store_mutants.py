@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from copr_operator.backend import control, http_agent, ingest, store, trash, uploads
+from copr_operator.backend import control, http_agent, ingest, settlement, store, trash, uploads
 from copr_operator.backend.guard import BuildGuard
 from copr_operator.backend.repository import Repository
 from tests.support.mutation import Edit, changed
@@ -99,6 +99,28 @@ MUTANTS = (
         "what is replaced stays listed meanwhile",
         Edit(ingest.Ingest._withdraw_changed, "if listed and", "if False and"),
         "test_agent.py::test_packages_of_an_attempt_nobody_heard_of_are_replaced_without_a_broken_moment",
+    ),
+    Mutant(
+        "a build that was canceled meanwhile is published",
+        Edit(ingest._still_wanted, "(await look(who)).cancelled", "False"),
+        "test_settlement.py::test_a_build_that_is_cancelled_at_any_moment_of_its_publication_is_not_listed",
+    ),
+    Mutant(
+        "a publication is forgotten by a restart",
+        Edit(settlement.Settlement.expect, "self._store.put(publication.path, publication.model_dump_json().encode())",
+             "pass"),
+        "test_settlement.py::test_a_backend_killed_at_any_moment_settles_after_its_restart",
+    ),
+    Mutant(
+        "a cancellation is taken for the verdict",
+        Edit(settlement._verdict, "else None", 'else False if build["spec"].get("cancel") else None'),
+        "test_settlement.py::test_before_the_verdict_nothing_is_unlisted_not_even_after_a_cancellation",
+    ),
+    Mutant(
+        "what was unlisted is still marked as a success",
+        Edit(settlement.Settlement._unlist,
+             'await asyncio.to_thread(self._store.delete, f"{RESULTS}/{publication.result}/{SUCCESS}")', "pass"),
+        "test_settlement.py::test_a_repository_read_anew_from_its_rpms_does_not_list_what_was_unlisted",
     ),
 )  # fmt: skip
 

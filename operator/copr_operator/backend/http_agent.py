@@ -118,15 +118,15 @@ class AgentRoutes:
         return JSONResponse(artifact.model_dump())
 
     async def finish(self, request: Request) -> Response:
-        # By the CoprBuild as it is now: a build that was cancelled a second ago must not be published.
-        who = await self._services.identities.step(bearer(request), fresh=True)
+        identities = self._services.identities
+        who = await identities.step(bearer(request))
         data = await small_body(request, _MAX_FINISH_BYTES, silence=self._services.settings.read_timeout)
         try:
             finish = FinishRequest.model_validate_json(data)
         except ValidationError as error:
             raise HttpError(400, f"not a FinishRequest: {error.error_count()} errors") from None
         self._services.control.seen(who.build_id)
-        summary = await self._services.ingest.finish(who, finish)
+        summary = await self._services.ingest.finish(who, finish, identities.again)
         if who.step == names.SOURCE_STEP and who.upload_ref is not None:
             await asyncio.to_thread(self._services.uploads.imported, who.namespace, who.upload_ref)
         return Response(summary.model_dump_json(exclude_none=True), media_type="application/json")

@@ -7,7 +7,8 @@ uids at every link; labels prove nothing, any pod can have any label. Nothing of
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,7 +84,7 @@ class StepIdentity:
     upload_ref: str | None
     """Of a build from an uploaded file, or of one that a webhook's payload goes with."""
     pod_uid: str
-    job_uid: str
+    pod: PodOwner
     timeout: int
     """Seconds that the build may run."""
     cancelled: bool
@@ -164,23 +165,23 @@ class Identities:
         if not status.get("allowed"):
             raise HttpError(403, f"{user.name} may not {verb} coprbuilds in namespace {namespace}")
 
-    async def step(self, token: str, *, fresh: bool = False) -> StepIdentity:
-        """The step the pod of this token works for; `fresh`: by the CoprBuild as it is now."""
+    async def step(self, token: str) -> StepIdentity:
+        """The step the pod of this token works for, by the CoprBuild as it was within the last CACHE_SECONDS."""
         user = await self.user(token)
         pod_name, pod_uid = (user.extra.get(key, ("",))[0] for key in (POD_NAME, POD_UID))
         if not (user.namespace and pod_name and pod_uid):
             raise HttpError(403, "the token is not one of a pod")
-        found: StepIdentity | None = None if fresh else self._steps.get(pod_uid)
+        found: StepIdentity | None = self._steps.get(pod_uid)
         if found is None:
-            try:
+            with _readable(f"the build of pod {pod_name}"):
                 owner = await self._owner_of(user.namespace, pod_name, pod_uid)
                 found = await self._step_of(owner, pod_uid)
-            except ApiError as error:
-                if error.not_found:
-                    raise HttpError(403, f"the build of pod {pod_name} is gone") from None
-                raise _unavailable("the pod's build can't be read", error) from None
-            self._steps.put(pod_uid, found)
         return found
+
+    async def again(self, who: StepIdentity) -> StepIdentity:
+        """The same step, by the CoprBuild as it is now; one request. Raises as `step` does."""
+        with _readable(f"the build of Job {who.pod.job_name}"):
+            return await self._step_of(who.pod, who.pod_uid)
 
     async def _owner_of(self, namespace: str, pod_name: str, pod_uid: str) -> PodOwner:
         known: PodOwner | None = self._pods.get(pod_uid)
@@ -214,6 +215,7 @@ class Identities:
             owner, pod_uid, spec, status, step=step, attempt=attempt, deleted="deletionTimestamp" in metadata
         )
         await self._require_project(owner.namespace, identity.owner, identity.project)
+        self._steps.put(pod_uid, identity)
         return identity
 
     async def _require_project(self, namespace: str, owner: str, project: str) -> None:
@@ -262,7 +264,7 @@ def make_identity(
         srpm_sha256=source.srpm.sha256 if source is not None and source.srpm is not None else None,
         upload_ref=upload.ref if upload is not None else None,
         pod_uid=pod_uid,
-        job_uid=owner.job_uid,
+        pod=owner,
         timeout=spec.timeout,
         cancelled=spec.cancel or deleted or status.state in TERMINAL or (state is not None and state.state in TERMINAL),
     )
@@ -295,6 +297,17 @@ def _controller_of(item: Mapping[str, Any], api_version: str, kind: str) -> Mapp
 def _holds_name(project: Mapping[str, Any]) -> bool:
     conditions = (project.get("status") or {}).get("conditions") or ()
     return any(condition.get("type") == "NameHeld" and condition.get("status") == "True" for condition in conditions)
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """The API server's errors as the backend's own."""
+    try:
+        yield
+    except ApiError as error:
+        if error.not_found:
+            raise HttpError(403, f"{what} is gone") from None
+        raise _unavailable(f"{what} can't be read", error) from None
 
 
 def _unavailable(what: str, error: ApiError) -> HttpError:

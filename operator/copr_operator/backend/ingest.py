@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from copr_operator.backend.layout import REPODATA, RESULTS, RESULTS_JSON, SUCCES
 from copr_operator.backend.metadata import PackageEntry
 from copr_operator.backend.metrics import Metrics
 from copr_operator.backend.publisher import Publisher
+from copr_operator.backend.settlement import Settlement
 from copr_operator.backend.spool import Spool, StepSpool
 from copr_operator.backend.store import Store
 from copr_operator.backend.trash import Trash
@@ -31,6 +32,12 @@ logger = logging.getLogger(__name__)
 
 MAX_STEP_METADATA = 256 * 1024**2
 """Bytes of memory that the metadata of a step's packages may take: all of it is there until it is published."""
+Look = Callable[[StepIdentity], Awaitable[StepIdentity]]
+"""The same step by the CoprBuild as it is now (Identities.again)."""
+
+
+class _CancelledError(Exception):
+    """The step's results are not wanted any more."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Ingest:
         publisher: Publisher,
         trash: Trash,
         guard: BuildGuard,
+        settlement: Settlement,
         *,
         limits: Limits,
         metrics: Metrics,
@@ -60,17 +68,22 @@ class Ingest:
         self._publisher = publisher
         self._trash = trash
         self._guard = guard
+        self._settlement = settlement
         self._limits = limits
         self._metrics = metrics
 
-    async def finish(self, who: StepIdentity, request: FinishRequest) -> StepSummary:
-        """Returns when all is stored and published, or with the reason why it was refused."""
+    async def finish(self, who: StepIdentity, request: FinishRequest, look: Look) -> StepSummary:
+        """Returns when all is stored and published, or with the reason why it was refused.
+
+        `who` may be some seconds old. `look` is used once, as late as can be: reading RPMs takes up to minutes, and a
+        build that was cancelled meanwhile must not be published.
+        """
         async with self._guard.working(who.build_id, who.step):
             step = self._spool.step(who.build_id, who.step, who.attempt)
             answer = await asyncio.to_thread(lambda: step.answer)
             if answer is None:
                 await asyncio.to_thread(self._spool.require, step)
-                answer = await self._end(who, step, request)
+                answer = await self._end(who, step, request, look)
                 await asyncio.to_thread(self._spool.closed, step, who.result, answer)
             return answer
 
@@ -97,13 +110,19 @@ class Ingest:
             return False
         return self._store.stat(f"{RESULTS}/{_project_of(result)}") is not None
 
-    async def _end(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
+    async def _end(self, who: StepIdentity, step: StepSpool, request: FinishRequest, look: Look) -> StepSummary:
+        if request.outcome == "failed":
+            who = await look(who)
         await asyncio.to_thread(self._store_logs, step, who.result)
         if who.cancelled or request.outcome == "failed":
             self._metrics.finished.labels("cancelled" if who.cancelled else "failed").inc()
             return StepSummary(outcome="failed")
         try:
-            answer = await (self._source(who, step, request) if who.chroot is None else self._rpms(who, step, request))
+            end = self._source if who.chroot is None else self._rpms
+            answer = await end(who, step, request, look)
+        except _CancelledError:
+            self._metrics.finished.labels("cancelled").inc()
+            return StepSummary(outcome="failed")
         except RefusedError as refused:
             logger.info("%s refused: %s: %s", who.result, refused.reason, refused.message)
             self._metrics.finished.labels("refused").inc()
@@ -112,7 +131,7 @@ class Ingest:
         self._metrics.finished.labels("succeeded").inc()
         return answer
 
-    async def _source(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
+    async def _source(self, who: StepIdentity, step: StepSpool, request: FinishRequest, look: Look) -> StepSummary:
         self._check_files(step, request.files)
         srpm, specs = checks.split_source(request.files)
         for spec in specs:
@@ -123,6 +142,7 @@ class Ingest:
             raise RefusedError("SRPMInvalid", refused.message) from None
         _same_checksum(srpm, rpm.sha256)
         package = checks.check_srpm(srpm.name, rpm)
+        await _still_wanted(who, look)
         await asyncio.to_thread(self._store_files, step, who.result, request.files, [rpm])
         await asyncio.to_thread(self._mark_success, who.result)
         return StepSummary(
@@ -134,7 +154,7 @@ class Ingest:
             build_arch=rpm.build_arch,
         )
 
-    async def _rpms(self, who: StepIdentity, step: StepSpool, request: FinishRequest) -> StepSummary:
+    async def _rpms(self, who: StepIdentity, step: StepSpool, request: FinishRequest, look: Look) -> StepSummary:
         if who.chroot is None or who.package is None:
             raise HttpError(503, "the build's package is not known yet")
         repo = Repo.of(who.owner, who.dirname, who.chroot)
@@ -149,8 +169,10 @@ class Ingest:
             rpms = await self._inspect(step, directory, packages)
             checks.check_rpms([(name, rpm) for name, rpm in rpms.items()], who.chroot, who.package)
             entries = [PackageEntry(f"{directory}/{name}", rpm.sha256, rpm.chunks) for name, rpm in rpms.items()]
+            await _still_wanted(who, look)
             await self._withdraw_changed(repo, directory, entries)
             await asyncio.to_thread(self._store_files, step, who.result, request.files, list(rpms.values()))
+            await asyncio.to_thread(self._settlement.expect, who)
         await self._publisher.publish(repo, {directory: entries})
         await asyncio.to_thread(self._mark_success, who.result)
         return StepSummary(outcome="succeeded", packages=len(rpms))
@@ -285,6 +307,12 @@ class RpmReader:
             and entry.name not in removed
             and self._store.stat(f"{repo.results}/{entry.name}/{SUCCESS}") is not None
         ]
+
+
+async def _still_wanted(who: StepIdentity, look: Look) -> None:
+    """Before anything is replaced. What is cancelled after this look is unlisted again (settlement.py)."""
+    if (await look(who)).cancelled:
+        raise _CancelledError
 
 
 def _project_of(result: str) -> str:

@@ -4,6 +4,7 @@
 results/<owner>/<dirname>/<chroot>/...   what /results/ serves
 state/repos/<owner>/<dirname>/<chroot>/  index-<sha256 of repomd.xml>: what the metadata of a repository holds
 state/trash/<id>.json                    what is to be deleted, and when
+state/unsettled/<ID8>-<chroot>.json      what was published and may yet turn out not to have succeeded
 state/private/<owner>/<project>          the project is private, and in which namespace it is
 state/ticket-key                         what tickets of build pods are signed with
 state/highest-id                         highest build id of what was deleted
@@ -26,6 +27,7 @@ RESULTS = "results"
 STATE = "state"
 REPOS = f"{STATE}/repos"
 TRASH = f"{STATE}/trash"
+UNSETTLED = f"{STATE}/unsettled"
 HIGHEST_ID = f"{STATE}/highest-id"
 PRIVATE = f"{STATE}/private"
 TICKET_KEY = f"{STATE}/ticket-key"

@@ -21,6 +21,7 @@ from copr_operator.backend.publisher import Publisher
 from copr_operator.backend.readers import Readers
 from copr_operator.backend.repository import Checkpoint, Repository, no_checkpoint
 from copr_operator.backend.settings import BackendSettings
+from copr_operator.backend.settlement import Settlement
 from copr_operator.backend.spool import Spool
 from copr_operator.backend.store import DirectoryStore, Store
 from copr_operator.backend.trash import Trash
@@ -73,6 +74,7 @@ class Services:
             metrics=self.metrics,
         )
         self.guard = BuildGuard()
+        self.settlement = Settlement(kube, self.store, self.publisher, self.trash, self.guard)
         self.ingest = Ingest(
             self.store,
             self.spool,
@@ -80,6 +82,7 @@ class Services:
             self.publisher,
             self.trash,
             self.guard,
+            self.settlement,
             limits=Limits(settings.max_step_files, settings.max_step_bytes),
             metrics=self.metrics,
         )
@@ -102,6 +105,7 @@ class Services:
     async def start(self) -> None:
         await asyncio.to_thread(self.tickets.load)
         await self.control.start()
+        await asyncio.to_thread(self.settlement.load)
         await self.readers.start()
         self.ready = True
 
@@ -139,6 +143,7 @@ class Services:
             self.publisher.clear(),
             asyncio.to_thread(self.uploads.sweep),
             asyncio.to_thread(self.ingest.salvage, now - self.settings.spool_retention),
+            self.settlement.settle(),
         ):
             try:
                 await part

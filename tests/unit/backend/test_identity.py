@@ -32,8 +32,8 @@ async def test_a_pod_of_a_build_s_job_is_known_as_that_step(world: World) -> Non
     assert (who.build_id, who.owner, who.dirname, who.chroot, who.attempt) == (42, "alice", "demo:pr:7", CHROOT, 2)
     assert who.result == f"alice/demo:pr:7/{CHROOT}/00000042-hello"
     assert not who.cancelled
-    assert who.job_uid.startswith("uid-cb-")
-    assert build["metadata"]["uid"].replace("-", "")[:10] in who.job_uid
+    assert who.pod.job_uid.startswith("uid-cb-")
+    assert build["metadata"]["uid"].replace("-", "")[:10] in who.pod.job_uid
 
 
 @pytest.mark.parametrize(
