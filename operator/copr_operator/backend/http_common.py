@@ -2,20 +2,23 @@
 
 import asyncio
 import errno
+import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate, parsedate_to_datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from copr_operator import bodies
 from copr_operator.backend.errors import HttpError, UnreadableError
 from copr_operator.backend.metrics import Metrics
 from copr_operator.backend.store import Entry, StoreFullError, StorePathError
+
+logger = logging.getLogger(__name__)
 
 _PIECE = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
@@ -75,21 +78,37 @@ EXCEPTION_HANDLERS = {
 }
 
 
+class _StalledError(Exception):
+    """The client takes nothing of the answer. No OSError: that would be taken for a client that is gone."""
+
+
 class AtMost:
     """Refuses requests of a route beyond so many under way. Not uvicorn's limit: that would refuse probes and build
-    pods, too, and count connections that wait for nothing."""
+    pods, too, and count connections that wait for nothing. `patience`: seconds in which a client has to take the next
+    piece of its answer, or those that take none would keep all others out."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, patience: float) -> None:
         self._app = app
         self._limit = limit
+        self._patience = patience
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._under_way >= self._limit:
             raise HttpError(503, "too many downloads at once")
+
+        async def patiently(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await send(message)
+            except TimeoutError:
+                raise _StalledError from None
+
         self._under_way += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, patiently)
+        except _StalledError:
+            logger.info("%s: the client takes nothing of it", scope["path"])  # the server closes the connection
         finally:
             self._under_way -= 1
 
@@ -145,22 +164,33 @@ def file_response(
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=base, media_type=media_type)
-    return StreamingResponse(_pieces(file, start, length), status_code=status, headers=base, media_type=media_type)
+    return _FileResponse(file, start, length, status_code=status, headers=base, media_type=media_type)
+
+
+class _FileResponse(StreamingResponse):
+    """Closes the file however the answer ends: also when its client is gone, or takes nothing."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int, **options: Any) -> None:
+        super().__init__(_pieces(file, start, length), **options)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
 
 
 async def _pieces(file: BinaryIO, start: int, length: int) -> AsyncIterator[bytes]:
     """Exactly `length` bytes, also of a file that is growing."""
-    try:
-        if start:
-            await asyncio.to_thread(file.seek, start)
-        while length > 0:
-            data = await asyncio.to_thread(file.read, min(_PIECE, length))
-            if not data:
-                return
-            length -= len(data)
-            yield data
-    finally:
-        file.close()
+    if start:
+        await asyncio.to_thread(file.seek, start)
+    while length > 0:
+        data = await asyncio.to_thread(file.read, min(_PIECE, length))
+        if not data:
+            return
+        length -= len(data)
+        yield data
 
 
 def _unchanged(request: Request, etag: str, entry: Entry) -> bool:

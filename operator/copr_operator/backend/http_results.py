@@ -44,7 +44,9 @@ class ResultsRoutes:
         self._spool = services.spool
         self._privacy = services.privacy
         self._readers = services.readers
-        self._at_most = Middleware(AtMost, limit=services.settings.max_downloads)
+        self._at_most = Middleware(
+            AtMost, limit=services.settings.max_downloads, patience=services.settings.read_timeout
+        )
 
     def routes(self) -> list[Route]:
         return [

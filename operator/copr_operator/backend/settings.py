@@ -57,7 +57,8 @@ class BackendSettings(EnvironmentSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Processes that read RPM headers.")
     inspect_timeout: Annotated[float, Field(gt=0)] = Field(300, description="How long reading one RPM may take.")
     read_timeout: Annotated[float, Field(gt=0)] = Field(
-        60, description="How long a client may be silent in the middle of a request body."
+        60,
+        description="How long a client may be silent in the middle of a request body, or take nothing of a download.",
     )
 
     max_downloads: Annotated[int, Field(ge=1)] = Field(

@@ -53,6 +53,7 @@ class Uploads:
         self._spool = spool / "uploads"
         self._clock = clock
         self._retention = retention
+        self._kept = min(KEPT, retention)
         self._namespace_bytes = namespace_bytes
         self._arriving: Counter[str] = Counter()
         """Bytes that files under way may have, by namespace."""
@@ -123,14 +124,14 @@ class Uploads:
         now = self._clock()
         if self._spool.is_dir():
             for part in self._spool.iterdir():
-                if part.stat().st_mtime < now - self._retention:
+                if part.stat().st_mtime < now - self._kept:
                     part.unlink(missing_ok=True)
         for entry in self._store.list(UPLOADS):
             if entry.is_dir:
                 upload = self._load(entry.name)
                 used = upload.used if upload is not None else self._sent(entry)
-                ended = upload is not None and upload.imported
-                if used < now - (min(KEPT, self._retention) if ended else self._retention):
+                waits = upload is not None and not upload.imported
+                if used < now - (self._retention if waits else self._kept):
                     self._delete(entry.name)
 
     def _delete(self, key: str) -> None:
@@ -142,22 +143,27 @@ class Uploads:
         return max(entry.mtime_ns / 1e9 for entry in (directory, *self._store.list(f"{UPLOADS}/{directory.name}")))
 
     def _make_room(self, namespace: str, wanted: int) -> int:
-        """Bytes that wait for their builds, after what has waited for longest was dropped, if that makes room for
-        `wanted` bytes more: builds may be gone without having fetched their file, and nobody else would delete it."""
+        """Bytes of the namespace's files, after some were dropped, if that makes room for `wanted` bytes more: first
+        those of source steps that have ended, then what has waited for longest, and for a day at least: builds may be
+        gone without having fetched their file, and nobody else would delete it."""
         loaded = [(entry.name, self._load(entry.name)) for entry in self._store.list(UPLOADS) if entry.is_dir]
-        mine = [(key, file) for key, file in loaded if file and file.namespace == namespace and not file.imported]
-        old = sorted(
-            ((key, file) for key, file in mine if file.used < self._clock() - KEPT), key=lambda item: item[1].used
+        mine = [(key, file) for key, file in loaded if file and file.namespace == namespace]
+        spare = sorted(
+            ((key, file) for key, file in mine if file.imported or file.used < self._clock() - KEPT),
+            key=lambda item: (not item[1].imported, item[1].used),
         )
-        waiting = sum(file.size for _key, file in mine)
-        if waiting - sum(file.size for _key, file in old) + wanted > self._namespace_bytes:
-            return waiting
-        for key, file in old:
-            if waiting + wanted > self._namespace_bytes:
-                logger.warning("%s/%s makes room for others of namespace %s", key, file.name, namespace)
+        held = sum(file.size for _key, file in mine)
+        if held - sum(file.size for _key, file in spare) + wanted > self._namespace_bytes:
+            return held
+        for key, file in spare:
+            if held + wanted > self._namespace_bytes:
+                logger.log(
+                    logging.INFO if file.imported else logging.WARNING,
+                    "%s/%s makes room for others of namespace %s", key, file.name, namespace,
+                )  # fmt: skip
                 self._delete(key)
-                waiting -= file.size
-        return waiting
+                held -= file.size
+        return held
 
     def _load(self, key: str) -> Upload | None:
         try:

@@ -23,6 +23,10 @@ class BackendError(Exception):
     """The backend refused, failed, or did not answer."""
 
 
+class BackendAwayError(BackendError):
+    """The backend did not answer; that it took long to find out is to be expected again."""
+
+
 class BackendClient:
     """HTTP client of the backend's control surface. The token is read for each request: the kubelet rotates it."""
 
@@ -87,7 +91,7 @@ class BackendClient:
             ) as response:
                 data = await response.read()
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
-            raise BackendError(f"the backend can't be reached: {error or type(error).__name__}") from error
+            raise BackendAwayError(f"the backend can't be reached: {error or type(error).__name__}") from error
         try:
             answer: dict[str, Any] = json.loads(data)
         except ValueError:

@@ -105,12 +105,17 @@ class Batches:
             before.add(name)
             view = await self._lookup(namespace, name)
             if view is None:
-                return BatchStatus(leader=name, missing=name)
+                return self._remembered(namespace, name) or BatchStatus(leader=name, missing=name)
             links = known_links(view)
             if leader_is_known(links):
                 return links
             name = links.leader
         return None
+
+    def _remembered(self, namespace: str, leader: str) -> BatchStatus | None:
+        """The links of a batch whose first build is gone, by those that have joined it and have not ended."""
+        latched = (known_links(view) for view in self._store.joined(namespace, leader))
+        return next((links for links in latched if leader_is_known(links)), None)
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
@@ -160,17 +165,18 @@ class Batches:
         that one is woken."""
         if self._searched.get(build.uid) == found:
             return ""
-        self._searched[build.uid] = found
         if not self._store.waiting_for(build):
-            return ""
+            return ""  # nobody yet: it is asked again when its links are found
+        self._searched[build.uid] = found
         seen = await self._reached(build, found)
         waits = {uid: [other.uid for other in one.waits] for uid, one in seen.items()}
         members = [seen[uid].build for uid in circle(build.uid, waits)]
         if not members:
             self._note(seen, waits)
             return ""
+        for member in members:  # when the youngest has failed, others may still wait for each other
+            self._searched.pop(member.uid, None)
         youngest = max(members, key=lambda b: (b.created, b.uid))
-        self._searched.pop(youngest.uid, None)
         if youngest.uid != build.uid:
             self._wake(Key("build", youngest.namespace, youngest.name))
             return ""

@@ -172,7 +172,12 @@ class Reconciler:
         return await self._lookup(build.namespace, name) if name is not None else None
 
     async def _lookup(self, namespace: str, name: str) -> BuildView | None:
-        return await self._find_build(Key("build", namespace, name))
+        key = Key("build", namespace, name)
+        known = self._store.builds.get(namespace, name) is not None
+        view = await self._find_build(key)
+        if not known and self._store.builds.get(namespace, name) is not None:
+            self._wake(key)  # its own event will bring nothing new, and so wake nobody
+        return view
 
     def _pause(self, build: BuildView, decision: Plan) -> float | None:
         """Seconds until the status may be written, by its urgency; None when it says nothing new."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from copr_operator.controller.backend import BackendClient, BackendError
+from copr_operator.controller.backend import BackendAwayError, BackendClient, BackendError
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, Observed, ProjectView
 from copr_operator.core.wire import CopiedBuild, CopyBuildRequest, ProjectRequest, RemoveBuildRequest, TakeSrpmRequest
@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 class _Note:
     message: str
     until: float
+
+
+_AWAY = ""
+"""In place of a uid: what is to be said of the backend itself."""
 
 
 class Notes:
@@ -73,12 +77,20 @@ class Results:
     # -- builds ----------------------------------------------------------------------------------------------------
 
     async def ensure_directory(self, build: BuildView) -> None:
+        """One build after the other would wait for a backend that is away, and keep its worker: the first one tells."""
+        if away := self._notes.of(_AWAY):
+            self._notes.note(build.uid, away, self._config.deadlines.backend_retry)
+            return
         try:
             for chroot in build.open_chroots:
-                await self._backend.ensure_repository(build.spec.owner, build.dirname, chroot)
-                self.directories.add((build.spec.owner, build.dirname, chroot))
+                place = (build.spec.owner, build.dirname, chroot)
+                if place not in self.directories:
+                    await self._backend.ensure_repository(*place)
+                    self.directories.add(place)
         except BackendError as error:
             self.failed(build.uid, error)
+            if isinstance(error, BackendAwayError):
+                self._notes.note(_AWAY, str(error)[:400], self._config.deadlines.backend_retry)
 
     async def take_srpm(self, observed: Observed) -> None:
         build, original = observed.build, observed.original

@@ -301,7 +301,8 @@ class _Planner:
     def _open(self, gate: gates.Gate | None) -> None:
         """Opens a gate that is the controller's to open; waits for any other."""
         if gate is not None and gate.action is not None:
-            self.actions += [] if self.build.spec.cancel else [gate.action]
+            wanted = not self.build.spec.cancel and gate.action not in self.actions  # several chroots may need the same
+            self.actions += [gate.action] if wanted else []
         else:
             self._wait(gate)
 

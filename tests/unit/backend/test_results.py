@@ -222,11 +222,7 @@ async def test_downloads_beyond_the_limit_are_refused_and_nothing_else_is(tmp_pa
             slow.set()
             await done.wait()
 
-        scope = {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
-            "scheme": "http", "path": f"/results/{RPM}", "raw_path": b"", "query_string": b"", "headers": [],
-        }  # fmt: skip
-        download = asyncio.create_task(app(scope, receive, send))
+        download = asyncio.create_task(app(download_of(RPM), receive, send))
         await slow.wait()
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend") as http:
             assert (await http.get(f"/results/{RPM}")).status_code == 503
@@ -237,6 +233,30 @@ async def test_downloads_beyond_the_limit_are_refused_and_nothing_else_is(tmp_pa
             assert (await http.get(f"/results/{RPM}")).status_code == 200
     finally:
         await world.close()
+
+
+async def test_a_client_that_takes_nothing_keeps_nobody_out(tmp_path: Path) -> None:
+    world = await World(tmp_path, max_downloads=1, read_timeout=0.05).start()
+    try:
+        await world.build(42)
+        app = make_app(world.services)
+
+        async def never(*_message: object) -> Any:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        await app(download_of(RPM), never, never)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend") as http:
+            assert (await http.get(f"/results/{RPM}")).status_code == 200
+    finally:
+        await world.close()
+
+
+def download_of(path: str) -> dict[str, Any]:
+    return {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
+        "scheme": "http", "path": f"/results/{path}", "raw_path": b"", "query_string": b"", "headers": [],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", FORBIDDEN)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ async def test_an_upload_that_another_build_names_waits_for_that_again(world: Wo
     assert await fetched(world, ref, second) == 200
 
 
-async def test_an_upload_whose_source_step_has_ended_counts_no_more(tmp_path: Path) -> None:
+async def test_an_upload_whose_source_step_has_ended_keeps_no_room(tmp_path: Path) -> None:
     world = await World(tmp_path, max_namespace_upload_bytes=20, max_upload_bytes=100).start()
     world.kube.users["alice-token"] = {"username": "alice"}
     world.kube.allowed.add(("alice", NAMESPACE))
@@ -145,7 +146,19 @@ async def test_an_upload_whose_source_step_has_ended_counts_no_more(tmp_path: Pa
     assert (await send(world, "alice-token")).status_code == 413
     await world.finish(add_build(world, ref), outcome="failed")
     assert (await send(world, "alice-token")).status_code == 200
+    assert len(list((tmp_path / "uploads").glob("*.json"))) == 1, "the disk is bounded too: it has made room"
     await world.close()
+
+
+async def test_what_was_never_sent_to_its_end_goes_after_a_day(world: World, user: str) -> None:
+    ref = (await send(world, user)).json()["ref"]
+    left = world.root / "spool/uploads/.part-1"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"half a file")
+    os.utime(left, (world.clock.now, world.clock.now))
+    await pass_time(world, 1.1 * DAY)
+    assert not left.exists()
+    assert await fetched(world, ref, add_build(world, ref)) == 200
 
 
 async def test_a_namespace_has_a_limit_to_what_waits(tmp_path: Path) -> None:

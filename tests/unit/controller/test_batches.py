@@ -200,6 +200,15 @@ class TestMemory:
         world.remove(world.views["ns", "b"])
         assert not (await world.ask("c")).blocked
 
+    async def test_one_that_joins_a_batch_when_its_first_build_is_gone_joins_those_that_are_left(self) -> None:
+        world = World(build("x"), build("a", afterBuild="x"), build("b", withBuild="a"))
+        await world.ask("b")
+        world.remove(build("a", version=2, state="failed"))
+        world.put(build("n", withBuild="a"))
+        assert (await world.ask("n")).message == "CoprBuild x has not ended"
+        world.put(build("x", version=2, state="failed"))
+        assert not (await world.ask("n")).blocked
+
     async def test_what_the_first_of_a_batch_waited_for_the_others_wait_for_when_it_is_gone(self) -> None:
         world = World(build("x"), build("a", afterBuild="x"), build("b", withBuild="a"))
         await world.ask("b")
@@ -254,6 +263,23 @@ class TestWhoFails:
         assert (await world.ask("a")).circle == ""
         assert world.store.woken == [Key("build", "ns", "b")]
         assert (await world.ask("b")).circle == "a and this build wait for each other"
+
+    async def test_those_that_still_form_a_circle_when_the_youngest_of_it_has_failed_fail_too(self) -> None:
+        """`a` waits for its whole batch: for itself, when `b`, which has joined it, has ended."""
+        world = World(build("a", afterBuild="b"), build("b", withBuild="a"))
+        assert (await world.ask("a")).circle == ""
+        assert (await world.ask("b")).circle == "a and this build wait for each other"
+        world.put(build("b", version=9, state="failed", withBuild="a"))
+        assert (await world.ask("a")).circle == "this build waits for itself"
+
+    async def test_one_for_which_nobody_waits_yet_looks_for_a_circle_when_asked_again(self) -> None:
+        """Those of a ring are asked at the same time: that `v` waits for `y` is known when its links are latched."""
+        world = World(build("m", withBuild="y"), build("v", afterBuild="m"), build("y", afterBuild="v"))
+        await world.ask("m")
+        for name in "vy":
+            assert (await world.batches.of(world.views["ns", name])).circle == ""
+        assert (await world.ask("v")).circle == ""
+        assert (await world.ask("y")).circle == "m, v and this build wait for each other"
 
     async def test_one_that_has_begun_waits_for_nobody(self) -> None:
         """`b` came after `a` and runs; `c` has joined `a` since, and reruns `b`."""

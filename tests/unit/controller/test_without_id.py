@@ -22,18 +22,25 @@ class World:
 
     def __init__(self, *names: str) -> None:
         self.kube, self.away, self.questions = FakeKube(), True, 0
-        store = Store(lambda key: None, CONFIG.namespace)
+        self.woken: list[Key] = []
+        store = Store(self.woken.append, CONFIG.namespace)
         backend: Any = BackendClient
         self.events = EventPoster(self.kube)
         ids = IdAllocator(self.kube, CONFIG.namespace, self._highest_id, retry=0)
         self._reconciler = Reconciler(
             self.kube, store, Executor(self.kube, backend, store, CONFIG), ids, self.events, Metrics(), CONFIG,
-            lambda key: None,
+            self.woken.append,
         )  # fmt: skip
-        feeder = Feeder(store)
+        self._feeder = Feeder(store)
         for name in names:
-            meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}"}
-            feeder.build("ADDED", self.kube.put(("coprbuilds", "ns", name), {"metadata": meta, "spec": SPEC}))
+            self.see(self.create(name))
+
+    def create(self, name: str, **spec: Any) -> dict[str, Any]:
+        meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}"}
+        return self.kube.put(("coprbuilds", "ns", name), {"metadata": meta, "spec": {**SPEC, **spec}})
+
+    def see(self, obj: dict[str, Any]) -> None:
+        self._feeder.build("ADDED", obj)
 
     async def _highest_id(self) -> int:
         self.questions += 1
@@ -71,3 +78,15 @@ async def test_it_gets_its_id_when_the_backend_is_back() -> None:
     await world.reconcile("one")
     assert world.kube.objects["coprbuilds", "ns", "one"]["status"]["id"] == 7
     assert world.questions == 2
+
+
+async def test_one_that_another_has_looked_up_before_its_event_came_is_not_forgotten() -> None:
+    """Its event brings nothing new then."""
+    world = World()
+    world.away = False
+    world.see(world.create("later", afterBuild="first"))
+    first = world.create("first")
+    world.woken.clear()
+    await world.reconcile("later")
+    world.see(first)
+    assert Key("build", "ns", "first") in world.woken

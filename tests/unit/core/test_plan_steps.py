@@ -151,6 +151,11 @@ def test_another_directory_of_the_project_is_made_before_the_source_step() -> No
     assert plan(observed(special), CONFIG).actions == (actions.CreateJob(SRC, 1),)
 
 
+def test_what_several_chroots_need_is_asked_for_once() -> None:
+    """By a new controller, of a build whose SRPM is there and whose Jobs are not."""
+    assert plan(observed(build(imported()), directory_ready=False), CONFIG).actions == (actions.EnsureDirectory(),)
+
+
 class TestChroots:
     def test_both_jobs_are_made_once_the_srpm_is_latched(self) -> None:
         decision = plan(observed(build(imported())), CONFIG)
