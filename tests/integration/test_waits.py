@@ -112,14 +112,19 @@ async def test_a_job_or_pod_that_an_admission_policy_refuses(
         assert len(await here.jobs()) == 3, "no attempt was spent on it"
 
 
+async def enable_chroot(here: World, enabled: bool) -> None:
+    """The first of CHROOTS."""
+    path = paths.copr("coprchroots", here.namespace, CHROOTS[0].replace("_", "-"))
+    await here.kube.patch(path, {"spec": {"enabled": enabled}})
+
+
 async def test_a_chroot_that_the_administrator_has_disabled(here: World) -> None:
     await prepare(here)
-    path = paths.copr("coprchroots", here.namespace, CHROOTS[0].replace("_", "-"))
-    await here.kube.patch(path, {"spec": {"enabled": False}})
+    await enable_chroot(here, False)
     async with here.controller():
         await here.create_build()
         await here.until(says("ChrootDisabled", CHROOTS[0]))
-        await here.kube.patch(path, {"spec": {"enabled": True}})
+        await enable_chroot(here, True)
         await here.until_state("succeeded")
 
 
@@ -135,8 +140,7 @@ async def test_a_chroot_that_the_project_does_not_have_fails_at_once(here: World
 async def test_a_chroot_that_the_project_drops_while_the_build_waits(here: World) -> None:
     """The build waits for the administrator in one chroot, of which the project thinks better: the other goes on."""
     await prepare(here)
-    path = paths.copr("coprchroots", here.namespace, CHROOTS[0].replace("_", "-"))
-    await here.kube.patch(path, {"spec": {"enabled": False}})
+    await enable_chroot(here, False)
     async with here.controller():
         await here.create_build()
         await here.until(says("ChrootDisabled", CHROOTS[0]))

@@ -146,8 +146,10 @@ class Builds:
             spec = target.view.spec
             # Anyone may wait for a batch that is there, and whoever makes or changes one must have a right to.
             batched = spec.with_build is not None or spec.after_build is not None
-            if (member == "withBuild" or not batched) and not await self._may(account, target, rights.can_build):
-                raise build_form_error({field: [_no_batch_right(account, target, batched=batched)]})
+            if member == "withBuild" or not batched:
+                owner = await self._reader.project_of(target)
+                if not _may(account, owner, rights.can_build):
+                    raise build_form_error({field: [_no_batch_right(account, target, batched=batched)]})
             batch[member] = spec.with_build or target.name if member == "withBuild" else target.name
         return batch
 
@@ -298,16 +300,10 @@ class Builds:
         self, account: Account, record: BuildRecord, right: rights.Right, text: str
     ) -> ProjectView | None:
         """The build's project."""
-        if not await self._may(account, record, right):
-            raise CoprError(403, text)
-        return await self._reader.project_of(record)
-
-    async def _may(self, account: Account | None, record: BuildRecord, right: rights.Right) -> bool:
-        """A build without a project belongs to nobody: only an administrator may touch it."""
-        if account is None:
-            return False
         project = await self._reader.project_of(record)
-        return account.admin if project is None else right(account, project.spec)
+        if not _may(account, project, right):
+            raise CoprError(403, text)
+        return project
 
 
 def _name(project: ProjectView, account: Account | None, key: str | None, number: int) -> str:
@@ -344,6 +340,13 @@ def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
             if file is not None:
                 file.ref = ""
     return one == other
+
+
+def _may(account: Account | None, project: ProjectView | None, right: rights.Right) -> bool:
+    """A build without a project belongs to nobody: only an administrator may touch it."""
+    if account is None:
+        return False
+    return account.admin if project is None else right(account, project.spec)
 
 
 def _not_cancelable(record: BuildRecord) -> CoprError:
