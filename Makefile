@@ -65,7 +65,7 @@ test-tools: setup debian-packages
 	@for tool in helm gitops kubeconform versitygw; do $(CLUSTER) tool $$tool >/dev/null; done
 
 test: setup debian-packages source-tools lint test-tools ## Everything: lint, unit, chart, model, integration against a real API server, faults, builds on a real node
-	@$(PYTEST) tests/unit --timeout 20
+	@$(PYTEST) tests/unit --timeout 60
 	@$(PYTEST) tests/chart tests/gitops
 	@$(PYTEST) tests/model
 	@$(PYTEST) tests/integration
@@ -83,7 +83,7 @@ test-internet: setup source-tools ## The real package index (needs the internet)
 	@$(PYTEST) tests/internet
 
 test-fast: setup lint ## What needs no cluster
-	@$(PYTEST) tests/unit --timeout 20
+	@$(PYTEST) tests/unit --timeout 60
 	@$(PYTEST) tests/model
 
 bench: debian-packages .tools/bench/.ready ## The operator beside bare Jobs and a minimal controller; draws docs/performance.md's pictures

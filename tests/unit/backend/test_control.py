@@ -6,6 +6,7 @@ import gzip
 import httpx
 import pytest
 
+from tests.support.waiting import until
 from tests.unit.backend import rpms
 from tests.unit.backend.world import CHROOT, World, listed, results
 
@@ -125,8 +126,7 @@ async def test_a_removal_waits_for_the_step_that_is_being_stored(world: World) -
     for name, data in results().items():
         await world.put(token, name, data)
     finish = asyncio.create_task(world.finish(token, results()))
-    while not world.inspector.read:
-        await asyncio.sleep(0)
+    await until(lambda: world.inspector.read)
     assert (await remove(world, 1)).json()["ready"]
     assert (await finish).json()["outcome"] == "succeeded"
     assert listed(world.repo) == {}

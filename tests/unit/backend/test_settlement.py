@@ -13,6 +13,7 @@ from copr_operator.backend.inspector import RpmFile
 from copr_operator.backend.layout import Repo
 from copr_operator.backend.repository import Step
 from copr_operator.backend.store import DirectoryStore
+from tests.support.waiting import until
 from tests.unit.backend.world import CHROOT, FakeKube, LocalInspector, World, build_path, listed, results
 
 REPO = Repo("alice", "demo", CHROOT)
@@ -117,6 +118,11 @@ def looks(world: World) -> int:
     return world.kube.requests.count(build_path(42))
 
 
+def queued(world: World) -> bool:
+    """A publication waits for its turn or for others of its repository."""
+    return "copr_backend_publications_queued 1.0" in world.services.metrics.text().decode()
+
+
 @pytest_asyncio.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[WatchedWorld]:
     world = await WatchedWorld(tmp_path / "store").ready()
@@ -150,8 +156,7 @@ async def test_a_build_that_is_cancelled_at_any_moment_of_its_publication_is_not
 async def test_a_cancellation_while_others_of_the_repository_are_waited_for_is_settled(watched: WatchedWorld) -> None:
     with watched.services.publisher.arriving(REPO):
         end = asyncio.create_task(watched.end())
-        while "copr_backend_publications_queued 1.0" not in watched.services.metrics.text().decode():
-            await asyncio.sleep(0)
+        await until(lambda: queued(watched))
         latch(watched.built, "canceled")
     assert await end == "succeeded"
     await watched.services.sweep()
@@ -246,13 +251,11 @@ async def test_a_step_that_is_publishing_is_waited_for(watched: WatchedWorld) ->
     with watched.services.publisher.arriving(REPO):
         files = results(build_time=1_600_000_000)
         end = asyncio.create_task(watched.finish(second, files))
-        while "copr_backend_publications_queued 1.0" not in watched.services.metrics.text().decode():
-            await asyncio.sleep(0)
+        await until(lambda: queued(watched))
         latch(watched.built, "canceled")
         before = looks(watched)
         sweep = asyncio.create_task(watched.services.sweep())
-        while looks(watched) == before:
-            await asyncio.sleep(0)
+        await until(lambda: looks(watched) > before)
         assert not end.done()
     await end
     await sweep

@@ -6,6 +6,7 @@ import os
 from copr_operator.builder.agent.backend import Backend
 from copr_operator.builder.agent.logs import END_OF_CUT_LOG, MAX_PATCH, LogSender, tail
 from copr_operator.builder.agent.pod import PodPaths
+from tests.support.waiting import until
 from tests.unit.builder.conftest import FakeBackend
 
 NAME = "builder-live.log"
@@ -24,8 +25,7 @@ async def test_a_growing_log_is_sent_piece_by_piece(
     stop = asyncio.Event()
     follower = asyncio.create_task(sender.follow(stop))
     async with asyncio.timeout(5):
-        while fake_backend.logs.get(NAME) != b"one\n":
-            await asyncio.sleep(0.001)
+        await until(lambda: fake_backend.logs.get(NAME) == b"one\n")
     stop.set()
     await follower
     with log.open("ab") as file:
@@ -94,8 +94,7 @@ async def test_trouble_while_streaming_is_made_up_for_at_the_end(
     stop = asyncio.Event()
     follower = asyncio.create_task(sender.follow(stop))
     async with asyncio.timeout(5):
-        while fake_backend.faults:
-            await asyncio.sleep(0.001)
+        await until(lambda: not fake_backend.faults)
     stop.set()
     await follower
     await sender.finish()

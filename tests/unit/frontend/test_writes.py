@@ -120,7 +120,7 @@ async def test_a_create_whose_answer_is_lost_leaves_no_build_that_nobody_knows_o
 
 
 async def test_with_a_key_the_same_request_finds_the_build_whose_answer_was_lost() -> None:
-    world = World()
+    world = World(id_timeout=0.01)
     world.kube.loses = {1}
     with pytest.raises(CoprError):
         await world.builds.create(ALICE, world.project, OPTIONS, SOURCES[:1], "key")
