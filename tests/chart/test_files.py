@@ -12,6 +12,7 @@ import yaml
 from copr_operator import __version__
 from copr_operator.api.crd import KINDS, definition
 from copr_operator.core.manifests import BUILD_CAPABILITIES
+from tests.chart.cases import CHROOT
 from tests.chart.objects import rendered
 from tests.cluster import api as clusters
 from tests.support import chart_values
@@ -174,15 +175,28 @@ def test_with_namespaces_the_cluster_gives_no_more_than_what_no_role_can() -> No
     }
 
 
-def test_samples_are_hooks_where_the_cluster_does_not_know_the_kinds_yet_and_else_belong_to_the_release() -> None:
-    values = {"chroots": [{"name": "fedora-43-x86_64", "image": "i", "arch": "x86_64"}]}
-    known = ("--api-versions", "copr-operator.dev/v1alpha1/CoprChroot")
-    first = rendered(values).find("CoprChroot", "fedora-43-x86-64")["metadata"]
-    later = rendered(values, *known).find("CoprChroot", "fedora-43-x86-64")["metadata"]
-    assert first["annotations"] == {
-        "helm.sh/hook": "post-install",
-        "meta.helm.sh/release-name": "copr-operator",
-        "meta.helm.sh/release-namespace": NAMESPACE,
-    }
+KNOWN = ("--api-versions", "copr-operator.dev/v1alpha1/CoprChroot")
+"""What helm is told of the cluster from the first upgrade on."""
+OF_THE_RELEASE = {"meta.helm.sh/release-name": "copr-operator", "meta.helm.sh/release-namespace": NAMESPACE}
+
+
+def test_chroots_are_hooks_where_the_cluster_does_not_know_them_yet_and_else_belong_to_the_release() -> None:
+    """A rollback to the first revision deletes them, since its manifest has none; its hook makes them again."""
+    first = rendered({"chroots": [CHROOT]}).find("CoprChroot", "debian-12-x86-64")["metadata"]
+    later = rendered({"chroots": [CHROOT]}, *KNOWN).find("CoprChroot", "debian-12-x86-64")["metadata"]
+    assert first["annotations"] == {"helm.sh/hook": "post-install,post-rollback", **OF_THE_RELEASE}
     assert later["labels"] == first["labels"]
     assert "annotations" not in later
+
+
+def test_nothing_that_helm_does_deletes_the_demo_project_with_its_results() -> None:
+    """Neither a rollback, an upgrade without it or an uninstall, nor the hook: without a policy of its own it would
+    delete a project that it finds."""
+    values = {"demo.enabled": True, "chroots": [CHROOT]}
+    first = rendered(values).find("CoprProject", "demo", "default")["metadata"]
+    later = rendered(values, *KNOWN).find("CoprProject", "demo", "default")["metadata"]
+    keep = {"helm.sh/resource-policy": "keep"}
+    hook = {"helm.sh/hook": "post-install", "helm.sh/hook-delete-policy": "hook-failed"}
+    assert first["annotations"] == {**keep, **hook, **OF_THE_RELEASE}
+    assert later["annotations"] == keep
+    assert later["labels"] == first["labels"]

@@ -124,6 +124,12 @@ def controller(release: Release) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
 
 
+def chroots(release: Release) -> set[str]:
+    """Names of the CoprChroots that are not on their way out."""
+    items = release.get("coprchroots", "-n", NAMESPACE)["items"]
+    return {one["spec"]["name"] for one in items if "deletionTimestamp" not in one["metadata"]}
+
+
 def finalizers(release: Release) -> list[str]:
     """All finalizers of builds and projects."""
     items = release.get("coprbuilds,coprprojects", "-n", BUILDS)["items"]
@@ -136,6 +142,8 @@ def test_a_release_is_upgraded_while_a_build_runs_and_its_results_outlive_it(
     release.put("install", chart=former_chart(tmp_path))
     submit(release, sources)
     reaches(release, "running")
+    installed = chroots(release)
+    assert CHROOT in installed
     before = controller(release)
     release.put("upgrade", "--set", "controller.logLevel=debug", "--set", "buildPods.labels.team=rpm")
     assert not before & controller(release)
@@ -149,6 +157,7 @@ def test_a_release_is_upgraded_while_a_build_runs_and_its_results_outlive_it(
     before = controller(release)
     release.helm("rollback", RELEASE, "1", "--wait", "--timeout", "2m")
     assert not before & controller(release)
+    assert chroots(release) == installed
     assert finalizers(release) == ["copr-operator.dev/results"] * 2
 
     release.helm("uninstall", RELEASE, "--wait", "--timeout", "2m")
