@@ -150,6 +150,13 @@ def test_the_checksum_on_the_pods_follows_the_settings_so_that_a_change_restarts
     assert checksum({}, "controller") == checksum(changed, "controller")
 
 
+def test_a_backend_that_reads_its_store_for_minutes_is_not_killed_before_it_listens() -> None:
+    container = rendered({"backend.tls.secretName": "t"}).container("backend")
+    start, later = container["startupProbe"], container["livenessProbe"]
+    assert start["httpGet"] == later["httpGet"]
+    assert start["periodSeconds"] * start["failureThreshold"] == 600
+
+
 def rules(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
     """(group, resource, verb) of the components' ClusterRoles."""
     return {

@@ -59,7 +59,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{- /* A container of a component, without its ports, volumeMounts and lifecycle: root, component, ready (period). */ -}}
+{{- /* A container of a component, without its volumeMounts and lifecycle: root, component, ready (period), start (seconds it may take). */ -}}
 {{- define "copr-operator.container" -}}
 {{- $values := index .root.Values .component -}}
 {{- $scheme := ternary "HTTPS" "" (and (hasKey $values "tls") (ne (dig "tls" "secretName" "" $values) "")) -}}
@@ -85,6 +85,19 @@ env:
 ports:
   - name: http
     containerPort: 8080
+{{- with .start }}
+# It listens once it has read its store, which takes long when that is large and far away.
+startupProbe:
+  httpGet:
+    path: /healthz
+    port: http
+    {{- with $scheme }}
+    scheme: {{ . }}
+    {{- end }}
+  periodSeconds: 5
+  failureThreshold: {{ div . 5 }}
+  timeoutSeconds: 5
+{{- end }}
 livenessProbe:
   httpGet:
     path: /healthz
