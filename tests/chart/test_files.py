@@ -157,6 +157,11 @@ def test_a_backend_that_reads_its_store_for_minutes_is_not_killed_before_it_list
     assert start["periodSeconds"] * start["failureThreshold"] == 600
 
 
+def test_a_pod_that_is_not_healthy_keeps_no_node_from_being_drained() -> None:
+    budget = rendered().find("PodDisruptionBudget", "copr-operator-frontend")
+    assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
 def rules(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
     """(group, resource, verb) of the components' ClusterRoles."""
     return {
