@@ -60,13 +60,13 @@ class Serving:
     """One listening server. Make it before the application's parts are started: a bad certificate shows here."""
 
     def __init__(
-        self, app: Any, *, host: str, port: int, tls_cert: Path | None = None, tls_key: Path | None = None
+        self, app: Any, *, host: str | None, port: int, tls_cert: Path | None = None, tls_key: Path | None = None
     ) -> None:
         self._tls_cert = tls_cert
         self._tls_key = tls_key
         self._config = uvicorn.Config(
             app,
-            host=host,
+            host=host,  # type: ignore[arg-type]  # None: asyncio listens by each family that the kernel has
             port=port,
             http=Http,
             ssl_certfile=tls_cert,

@@ -1,14 +1,20 @@
-"""What comes before a body is bounded, whatever a client sends; ordinary requests are not disturbed by that."""
+"""What comes before a body is bounded, whatever a client sends; ordinary requests are not disturbed by that. Without an
+address it listens by each family that there is."""
 
 import asyncio
 import contextlib
+import logging
+import signal
+import socket
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
-from copr_operator.serving import MAX_HEAD, Http
+from copr_operator.backend.settings import BackendSettings
+from copr_operator.serving import MAX_HEAD, Http, Serving
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -99,3 +105,52 @@ async def test_requests_that_follow_one_another_are_counted_apart() -> None:
             writer.write(one[700:])
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
             assert await reader.readexactly(1) == b"z"
+
+
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[int]:
+    """The port of a server with the default for the address, run as backend and frontend run it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    serving = asyncio.create_task(Serving(app, host=BackendSettings(root=Path("/")).host, port=port).run())
+    async with asyncio.timeout(5):
+        while not serving.done():
+            with contextlib.suppress(OSError):
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                break
+            await asyncio.sleep(0.01)
+    try:
+        yield port
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        await serving
+
+
+async def status(address: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(address, port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    line = await reader.readline()
+    writer.close()
+    return line.rstrip()
+
+
+async def test_without_an_address_it_is_reached_by_ipv4_and_by_ipv6(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        async with listening() as port:
+            assert await status("127.0.0.1", port) == b"HTTP/1.1 200 OK"
+            if socket.has_dualstack_ipv6():
+                assert await status("::1", port) == b"HTTP/1.1 200 OK"
+    said = [one.getMessage() for one in caplog.records if "running on" in one.getMessage()]
+    assert said == [f"Uvicorn running on http://0.0.0.0:{port} (Press CTRL+C to quit)"]
+
+
+async def test_a_kernel_without_ipv6_serves_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OldSocket(socket.socket):
+        def __init__(self, family: int = -1, *rest: Any, **more: Any) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(97, "Address family not supported by protocol")
+            super().__init__(family, *rest, **more)
+
+    monkeypatch.setattr(socket, "socket", OldSocket)
+    async with listening() as port:
+        assert await status("127.0.0.1", port) == b"HTTP/1.1 200 OK"

@@ -30,7 +30,7 @@ class BackendSettings(EnvironmentSettings):
         description="Directory of files under way and of live logs. Default: `spool` in the store, so that they "
         "survive a restart and become results without being copied.",
     )
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 (a pod's address is not known before)
+    host: str | None = Field(None, description="Address to listen on. Default: all, IPv4 and IPv6.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on.")
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with tls_key the backend speaks HTTPS.")
     tls_key: Path | None = Field(None, description="Private key of tls_cert (PEM).")

@@ -42,7 +42,7 @@ class FrontendSettings(EnvironmentSettings):
     )
     backend_ca_file: Path | None = Field(None, description="CA bundle for the backend's TLS.")
     spool: Path | None = Field(None, description="Directory of uploads under way. Default: the system's temporary one.")
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 (a pod's address is not known before)
+    host: str | None = Field(None, description="Address to listen on. Default: all, IPv4 and IPv6.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on.")
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with tls_key the frontend speaks HTTPS.")
     tls_key: Path | None = Field(None, description="Private key of tls_cert (PEM).")
