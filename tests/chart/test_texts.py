@@ -1,4 +1,5 @@
-"""What YAML would read as a number or as a truth value stays a text, and every name is one that Kubernetes takes."""
+"""What YAML would read as a number or as a truth value stays a text, and every name is one that Kubernetes takes,
+however the release is called."""
 
 import re
 from collections.abc import Iterator
@@ -94,3 +95,31 @@ def test_a_chroot_gets_a_name_that_an_object_can_have(chroot: str, name: str) ->
     project = made.find("CoprProject", "my-demo", "default")
     assert project["spec"]["name"] == "My_Demo"
     assert project["spec"]["chroots"] == [{"name": chroot}]
+
+
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@pytest.mark.parametrize("release", ["a" * 53, "team.example.org-" + "b" * 30, f"{'c' * 43}-copr-op"], ids=len)
+def test_a_release_may_have_any_name_that_helm_takes(release: str) -> None:
+    """What is named after it must be a label: pods, a namespace, and a StatefulSet with the hash of its revision."""
+    made = Objects(render(nested({"chroots": [CHROOT]}), release=release))
+    (backend,) = made.names("StatefulSet")
+    assert LABEL.fullmatch(f"{backend}-{'0' * 10}")
+    assert all(LABEL.fullmatch(name) for kind in ("Deployment", "Job", "Pod", "Namespace") for name in made.names(kind))
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("copr-operator", {}, "copr-operator"),
+        ("builds", {}, "builds-copr-operator"),
+        ("my-copr-operator", {}, "my-copr-operator"),
+        ("builds", {"nameOverride": "copr"}, "builds-copr"),
+        ("builds", {"fullnameOverride": "rpm"}, "rpm"),
+        ("copr.builds", {"nameOverride": "copr"}, "copr-builds"),
+    ],
+)
+def test_names_follow_the_release_or_what_is_given(release: str, values: dict[str, Any], name: str) -> None:
+    made = Objects(render(values, release=release))
+    assert made.names("StatefulSet") == {f"{name}-backend"}

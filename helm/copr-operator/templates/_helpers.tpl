@@ -2,14 +2,17 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
+{{- /*
+44 characters: a pod of the StatefulSet has the label `<fullname>-backend-<10 characters of a hash>`, of 63 at most. No dots,
+which a release's name may have: pods are named after it, and a namespace.
+*/ -}}
 {{- define "copr-operator.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains (include "copr-operator.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "copr-operator.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- $name := .Values.fullnameOverride -}}
+{{- if not $name -}}
+{{- $chart := include "copr-operator.name" . -}}
+{{- $name = contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) -}}
 {{- end -}}
+{{- $name | replace "." "-" | trunc 44 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- /* Labels that find the pods of a component. One installation a namespace: Lease and id counter have fixed names. */ -}}
