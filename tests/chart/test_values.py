@@ -66,6 +66,12 @@ def test_build_pods_are_what_the_controller_can_read() -> None:
     assert unset == set()
 
 
+def test_an_extra_object_given_as_a_map_is_no_template() -> None:
+    rule = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "alerts"},
+            "data": {"summary": "{{ $labels.pod }} is down"}}  # fmt: skip
+    assert rendered({"extraObjects": [rule]}).find("ConfigMap", "alerts", None) == rule
+
+
 WRONG = {
     "contoller.replicas": 2,
     "controller.replica": 2,
