@@ -2,8 +2,10 @@
 
 import base64
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +162,16 @@ def test_a_backend_that_reads_its_store_for_minutes_is_not_killed_before_it_list
 def test_a_pod_that_is_not_healthy_keeps_no_node_from_being_drained() -> None:
     budget = rendered().find("PodDisruptionBudget", "copr-operator-frontend")
     assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_parent_chart_may_switch_this_one_on_and_off(tmp_path: Path, enabled: bool) -> None:
+    shutil.copytree(CHART, tmp_path / "charts/copr-operator")
+    dependency = {"name": "copr-operator", "version": __version__, "condition": "copr-operator.enabled"}
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"copr-operator": {"enabled": enabled}}))
+    assert ("copr-operator-backend" in helm("template", "copr-operator", str(tmp_path))) == enabled
 
 
 def rules(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:

@@ -108,6 +108,7 @@ def schema() -> dict[str, Any]:
             place = place["properties"].setdefault(group, _group())
         place["properties"][name] = {"description": value.description, **(_of_default(value) | value.schema)}
     top["properties"]["global"] = {"type": "object", "description": "Helm's own: values of a parent chart."}
+    top["properties"]["enabled"] = {"type": "boolean", "description": "For the `condition` of a parent chart."}
     return top
 
 
