@@ -1,5 +1,6 @@
 """Each value of the chart has its effect, and helm refuses what is wrong."""
 
+import re
 from typing import Any
 
 import pytest
@@ -66,6 +67,52 @@ def test_build_pods_are_what_the_controller_can_read() -> None:
     assert unset == set()
 
 
+MANY_OBJECTS: dict[str, Any] = {
+    **{path: value for case in CASES for path, value in case.beside.items() if path.endswith(("enabled", "host"))},
+    **{f"{part}.httpRoute.parentRefs": [{"name": "gateway"}] for part in ("backend", "frontend")},
+    "backend.persistence.enabled": True, "demo.enabled": True, "test.chroot": "a-1-i386",
+}  # fmt: skip
+
+
+def test_null_is_as_good_as_an_empty_text_list_or_map() -> None:
+    nothing = {
+        value.path: value.default
+        for value in chart_values.values()
+        if value.default in ("", None, [], {}) and value.path not in MANY_OBJECTS
+    }
+    empty = rendered({**nothing, **MANY_OBJECTS})
+    assert rendered({**dict.fromkeys(nothing), **MANY_OBJECTS}).all == empty.all
+    assert {"Ingress", "HTTPRoute", "ServiceMonitor", "PodMonitor", "CoprProject"} <= {one["kind"] for one in empty.all}
+
+
+def test_null_is_refused_where_there_is_no_empty_value_and_helm_says_where() -> None:
+    required = [value.path for value in chart_values.values() if chart_values.can_not_be_null(value)]
+    with pytest.raises(HelmError) as refusal:
+        rendered(dict.fromkeys(required))
+    for path in required:
+        group, _, name = path.rpartition(".")
+        at = "/".join(["", *group.split(".")]) if group else ""
+        assert re.search(rf"at '{at}': missing propert(y|ies) .*'{name}'", str(refusal.value)), path
+
+
+@pytest.mark.parametrize("component", ["controller", "backend", "frontend"])
+def test_resources_can_be_taken_away(component: str) -> None:
+    assert rendered({f"{component}.resources": None}).container(component)["resources"] == {}
+
+
+@pytest.mark.parametrize("group", ["backend", "backend.service", "proxy", "sources", "metrics.podMonitor"])
+def test_a_group_can_not_be_null(group: str) -> None:
+    with pytest.raises(HelmError, match=f"missing property '{group.rpartition('.')[2]}'"):
+        rendered({group: None})
+
+
+@pytest.mark.parametrize("component", ["controller", "frontend"])
+def test_how_many_there_are_can_be_left_to_an_autoscaler(component: str) -> None:
+    made = rendered({f"{component}.replicas": None})
+    assert "replicas" not in made.workload(component)["spec"]
+    assert f"copr-operator-{component}" in made.names("PodDisruptionBudget")
+
+
 def test_an_extra_object_given_as_a_map_is_no_template() -> None:
     rule = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "alerts"},
             "data": {"summary": "{{ $labels.pod }} is down"}}  # fmt: skip
@@ -86,6 +133,7 @@ WRONG = {
     "backend.settings": {"removalGraze": 1},
     "backend.settings.gather": -1,
     "backend.persistence.size": "much",
+    "backend.persistence.accessModes": [],
     "backend.resultsURL": "https://r.example/",
     "backend.service.port": 70000,
     "buildPods.nodeSelector": {"a": 1},

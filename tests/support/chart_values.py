@@ -2,7 +2,8 @@
 
 Above a value stand `# -- what it is`, continued by further comment lines, and if the type of the default does not say
 enough, `# @schema {...}`: JSON schema that is put over what the default gives. A map without a `# --` comment is a
-group of values; strict, so that helm refuses what is spelled wrong.
+group of values; strict, so that helm refuses what is spelled wrong. Helm takes out what is given as null before it
+looks at the schema: so a group, and a value that can't be empty, is required.
 """
 
 import json
@@ -105,15 +106,26 @@ def schema() -> dict[str, Any]:
         *groups, name = value.path.split(".")
         place = top
         for group in groups:
-            place = place["properties"].setdefault(group, _group())
+            if group not in place["properties"]:
+                place["properties"][group] = _group()
+                place["required"].append(group)
+            place = place["properties"][group]
+        if can_not_be_null(value):
+            place["required"].append(name)
         place["properties"][name] = {"description": value.description, **(_of_default(value) | value.schema)}
     top["properties"]["global"] = {"type": "object", "description": "Helm's own: values of a parent chart."}
     top["properties"]["enabled"] = {"type": "boolean", "description": "For the `condition` of a parent chart."}
     return top
 
 
+def can_not_be_null(value: Value) -> bool:
+    """null is as good as an empty text, list or map; other defaults have no such meaning."""
+    empty = isinstance(value.default, dict) or value.default in ("", None, [])
+    return not empty and "null" not in value.schema.get("type", ())
+
+
 def _group() -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": {}}
+    return {"type": "object", "additionalProperties": False, "required": [], "properties": {}}
 
 
 def _of_default(value: Value) -> dict[str, Any]:

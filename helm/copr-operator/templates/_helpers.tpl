@@ -47,10 +47,10 @@ labels:
   app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
   app.kubernetes.io/managed-by: {{ $root.Release.Service }}
   helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-  {{- with merge (dict) (.labels | default dict) $root.Values.commonLabels }}
+  {{- with merge (dict) (.labels | default dict) ($root.Values.commonLabels | default dict) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (dict) (.annotations | default dict) $root.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) ($root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -74,7 +74,7 @@ annotations:
 {{- /* How pods reach a component by its Service: root, component. */ -}}
 {{- define "copr-operator.serviceURL" -}}
 {{- $values := index .root.Values .component -}}
-{{ ternary "https" "http" (ne $values.tls.secretName "") }}://{{ $values.service.name }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port | int }}
+{{ empty $values.tls.secretName | ternary "http" "https" }}://{{ $values.service.name }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port | int }}
 {{- end -}}
 {{- define "copr-operator.backendURL" -}}
 {{ include "copr-operator.serviceURL" (dict "root" . "component" "backend") }}
@@ -86,7 +86,7 @@ annotations:
 {{- if .given -}}
 {{- .given -}}
 {{- else if $values.ingress.enabled -}}
-{{ ternary "https" "http" (ne $values.ingress.tlsSecretName "") }}://{{ $values.ingress.host }}
+{{ empty $values.ingress.tlsSecretName | ternary "http" "https" }}://{{ $values.ingress.host }}
 {{- else if and $values.httpRoute.enabled $values.httpRoute.hostnames -}}
 https://{{ first $values.httpRoute.hostnames }}
 {{- else -}}
@@ -131,6 +131,6 @@ https://{{ first $values.httpRoute.hostnames }}
 {{- $_ := set $env "no_proxy" (join "," $none) -}}
 {{- $_ := set $env "NO_PROXY" (join "," $none) -}}
 {{- end -}}
-{{- with merge (dict) .Values.buildPods.env $env }}{{ $_ := set $pods "env" . }}{{ end -}}
+{{- with merge (dict) (.Values.buildPods.env | default dict) $env }}{{ $_ := set $pods "env" . }}{{ end -}}
 {{- toJson $pods -}}
 {{- end -}}

@@ -3,7 +3,7 @@
 {{- $values := index .root.Values .component -}}
 labels:
   {{- include "copr-operator.selector" . | nindent 2 }}
-  {{- with merge (dict) $values.podLabels .root.Values.commonLabels }}
+  {{- with merge (dict) ($values.podLabels | default dict) (.root.Values.commonLabels | default dict) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
@@ -62,7 +62,7 @@ topologySpreadConstraints:
 {{- /* A container of a component, without its volumeMounts and lifecycle: root, component, ready (period), start (seconds it may take). */ -}}
 {{- define "copr-operator.container" -}}
 {{- $values := index .root.Values .component -}}
-{{- $scheme := ternary "HTTPS" "" (and (hasKey $values "tls") (ne (dig "tls" "secretName" "" $values) "")) -}}
+{{- $scheme := dig "tls" "secretName" "" $values | empty | ternary "" "HTTPS" -}}
 name: {{ .component }}
 image: {{ include "copr-operator.image" (dict "root" .root "image" .root.Values.image) | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -118,7 +118,7 @@ readinessProbe:
   periodSeconds: {{ .ready }}
   timeoutSeconds: 5
 resources:
-  {{- toYaml $values.resources | nindent 2 }}
+  {{- toYaml ($values.resources | default dict) | nindent 2 }}
 {{ include "copr-operator.restricted" . }}
 {{- end -}}
 
