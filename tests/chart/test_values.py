@@ -8,8 +8,10 @@ import pytest
 from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
 from copr_operator.cli import controller
 from copr_operator.core.config import BuildPods
+from copr_operator.core.egress import check_rules
+from copr_operator.core.wire import EgressRules
 from copr_operator.frontend.settings import FrontendSettings
-from tests.chart.cases import CASES, CHROOT, Case, everything
+from tests.chart.cases import CASES, CHROOT, DIST_GIT, Case, everything
 from tests.chart.objects import Objects, rendered
 from tests.support import chart_values
 from tests.support.chart import HelmError
@@ -136,7 +138,11 @@ WRONG = {
     "backend.persistence.accessModes": [],
     "backend.resultsURL": "https://r.example/",
     "backend.service.port": 70000,
+    "backend.podAnnotations": {"copr-operator.dev/settings-checksum": "x"},
     "buildPods.nodeSelector": {"a": 1},
+    "sources.allow": ["https://git.internal"],
+    "sources.deny": ["git.internal"],
+    "frontend.url": "https://copr example",
     "chroots": [{"name": "a", "image": "b"}],
     "priorityClasses": [{"name": "a"}],
     "metrics.podMonitor.interval": "often",
@@ -144,7 +150,79 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("path", "value"), [*WRONG.items(), ("chroots", [{**CHROOT, "imag": "x"}])], ids=str)
+STOPS_THE_CONTROLLER: list[tuple[str, Any]] = [
+    ("nodeSelector", {"pool": "a b"}),
+    ("labels", {"app.kubernetes.io/managed-by": "us"}),
+    ("labels", {"copr-operator.dev/build": "7"}),
+    ("labels", {"-": "a"}),
+    ("annotations", {"a b": "c"}),
+    ("env", {"NOT-A-NAME": "a"}),
+    ("queueName", "Queue"),
+    ("queueName", "q" * 64),
+    ("caConfigMap", "Bundle"),
+    ("priorityClassName", "very high"),
+    ("imagePullSecrets", [""]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), STOPS_THE_CONTROLLER, ids=str)
+def test_what_the_controller_would_not_start_with_is_refused_before(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        BuildPods.model_validate({name: value})
+    with pytest.raises(HelmError, match=f"at '/buildPods/{name}"):
+        rendered({f"buildPods.{name}": value})
+
+
+def taken(rules: EgressRules) -> bool:
+    try:
+        check_rules(rules)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["10.0.0.0/8", "10.0.0.7", "10.0.0.0/255.0.0.0", "fd00::/8", "::1", "64:ff9b::192.0.2.1", "git.internal",
+     "*.internal", "localhost", "git-2", "g", "10.0.0.0/33", "10.0.0", "300.0.0.1", "https://git.internal",
+     "git.internal:8443", "ab:80", "10.0.0.1:80", "git.internal/x", "*", "a b", ""],
+)  # fmt: skip
+def test_the_schema_takes_the_places_of_sources_that_the_controller_takes(entry: str) -> None:
+    patterns = {name: schema["items"]["pattern"] for name, schema in definitions("allowedSources", "networks").items()}
+    assert bool(re.search(patterns["allowedSources"], entry)) == taken(EgressRules(allow=(entry,)))
+    assert bool(re.search(patterns["networks"], entry)) == taken(EgressRules(deny=(entry,)))
+
+
+def definitions(*names: str) -> dict[str, Any]:
+    return {name: chart_values.schema()["$defs"][name] for name in names}
+
+
+@pytest.mark.parametrize(
+    "path", ["commonLabels", "backend.podLabels", "controller.podLabels", "metrics.podMonitor.labels"]
+)
+def test_a_label_of_the_charts_own_can_not_be_given_again(path: str) -> None:
+    """The key would be there twice, which is no YAML."""
+    made = rendered({"metrics.podMonitor.enabled": True, "metrics.serviceMonitor.enabled": True})
+    own = {key for one in made.all for key in one["metadata"].get("labels", {}) if not key.startswith("rbac.")}
+    of_pods = set(made.template("backend")["metadata"]["labels"])
+    assert (own, of_pods) == (
+        {*chart_values.OWN_LABELS, "pod-security.kubernetes.io/enforce"} & own, set(chart_values.OWN_LABELS[:2])
+    )  # fmt: skip
+    for label in of_pods if "pod" in path and "metrics" not in path else chart_values.OWN_LABELS:
+        with pytest.raises(HelmError, match=f"at '/{path.replace('.', '/')}"):
+            rendered({path: {label: "x"}})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *WRONG.items(),
+        ("chroots", [{**CHROOT, "imag": "x"}]),
+        ("sources.distGits", [{**DIST_GIT, "cloneURL": "https://g.example/"}]),
+        ("sources.distGits", [{**DIST_GIT, "lookasideURL": "https://f.example/"}]),
+    ],
+    ids=str,
+)
 def test_a_wrong_value_is_refused_by_the_schema_which_names_it(path: str, value: Any) -> None:
     with pytest.raises(HelmError) as refusal:
         rendered({path: value})

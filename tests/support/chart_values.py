@@ -7,17 +7,22 @@ looks at the schema: so a group, and a value that can't be empty, is required.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
-from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.chroot import ChrootSpec, LabelKey, LabelValue
+from copr_operator.api.common import ObjectName
 from copr_operator.api.crd import structural
 from copr_operator.backend.settings import BackendSettings
+from copr_operator.core import names
+from copr_operator.core.config import EnvName, QueueName
+from copr_operator.core.egress import HOST
 from copr_operator.frontend.settings import FrontendSettings
 
 CHART = Path(__file__).resolve().parents[2] / "helm/copr-operator"
@@ -40,6 +45,12 @@ _NAMED = {
     "type": "array",
     "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "minLength": 1}}},
 }
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_NETWORK = rf"({_IPV4}(/(3[0-2]|[12]?[0-9]|{_IPV4}))?|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){{2,8}}(/[0-9]{{1,3}})?)"
+_OWN = ("name", "component", "instance", "version", "managed-by")
+OWN_LABELS = (*(f"app.kubernetes.io/{name}" for name in _OWN), "helm.sh/chart")
+"""Labels that the chart gives its objects; pods have the first two. Given twice, a label would be no YAML."""
 _QUANTITY = {"type": ["string", "integer", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i?)?$"}
 
 
@@ -159,16 +170,35 @@ def _definitions() -> dict[str, Any]:
         "preemptionPolicy": {"enum": ["PreemptLowerPriority", "Never"]},
     }
     text = {"type": "string", "minLength": 1}
+    name = rule(ObjectName)
+    labels = mapping(LabelKey, LabelValue)
     dist_git = {
         "type": "object",
         "additionalProperties": False,
         "required": ["name", "cloneURL", "lookasideURL"],
-        "properties": {"name": text, "cloneURL": text, "lookasideURL": text, "namespace": text},
+        "properties": {
+            "name": text,
+            "cloneURL": {"type": "string", "pattern": r"\{package\}"},
+            "lookasideURL": {"type": "string", "pattern": r"\{filename\}"},
+            "namespace": text,
+        },
     }
     return {
         "object": _OBJECT,
         "objects": {"type": "array", "items": _OBJECT},
         "strings": _STRINGS,
+        "labels": labels,
+        "commonLabels": without(labels, *OWN_LABELS),
+        "podLabels": without(labels, *OWN_LABELS[:2]),
+        "podAnnotations": without(_STRINGS, f"{names.GROUP}/settings-checksum"),
+        "buildPodLabels": without(mapping(LabelKey, LabelValue, f"^{re.escape(names.GROUP)}/"), names.LABEL_MANAGED_BY),
+        "buildPodAnnotations": mapping(LabelKey, str),
+        "buildPodEnv": mapping(EnvName, str),
+        "objectName": {"anyOf": [{"const": ""}, name]},
+        "objectNames": {"type": "array", "items": name},
+        "queueName": {"anyOf": [{"const": ""}, rule(QueueName)]},
+        "allowedSources": {"type": "array", "items": {"type": "string", "pattern": f"^({HOST.pattern}|{_NETWORK})$"}},
+        "networks": {"type": "array", "items": {"type": "string", "pattern": f"^{_NETWORK}$"}},
         "stringList": {"type": "array", "items": {"type": "string"}},
         "namedObjects": _NAMED,
         "namespaces": {
@@ -179,7 +209,7 @@ def _definitions() -> dict[str, Any]:
         "quantity": _QUANTITY,
         "duration": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"},
         "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
-        "url": {"type": "string", "pattern": "^(https?://[!-~]*[^/])?$"},
+        "url": {"type": "string", "pattern": "^(https?://[!-.0-~]([!-~]*[!-.0-~])?)?$"},
         "tolerations": {"type": "array", "items": toleration},
         "resources": {"type": "object", "additionalProperties": False, "properties": resources},
         "distGits": {"type": "array", "items": dist_git},
@@ -200,6 +230,25 @@ def _definitions() -> dict[str, Any]:
         "backendSettings": settings_schema(BackendSettings, OWNED),
         "frontendSettings": settings_schema(FrontendSettings, FRONTEND_OWNED),
     }
+
+
+def rule(kind: Any) -> dict[str, Any]:
+    """JSON schema of a type of the operator's own."""
+    return TypeAdapter(kind).json_schema()
+
+
+def mapping(key: Any, value: Any, *refused: str) -> dict[str, Any]:
+    """JSON schema of a map with keys and values of such types; `refused` are patterns of keys that it may not have.
+
+    Without `propertyNames`: of those helm's validator says a wrong place.
+    """
+    patterns = {rule(key)["pattern"]: rule(value), **dict.fromkeys(refused, False)}
+    return {"type": "object", "additionalProperties": False, "patternProperties": patterns}
+
+
+def without(schema: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The schema of a map, for maps that have none of the keys."""
+    return {**schema, "properties": dict.fromkeys(keys, False)}
 
 
 def settings_schema(model: type[BaseModel], owned: frozenset[str]) -> dict[str, Any]:

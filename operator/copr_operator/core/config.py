@@ -34,6 +34,8 @@ class Deadlines:
     """First delay before an infrastructure failure is tried again; doubles each time."""
 
 
+QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""An object's name that is the value of a label."""
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -59,7 +61,7 @@ class BuildPods(BaseModel):
     annotations: dict[LabelKey, str] = Field(default_factory=dict)
     env: dict[EnvName, str] = Field(default_factory=dict)
     """For `fetch` and the untrusted container: proxies. Not for `collect`, which speaks to the backend only."""
-    queue_name: ObjectName | None = None
+    queue_name: QueueName | None = None
     """Kueue's LocalQueue in the namespaces of the builds that their Jobs wait in."""
     ca_config_map: ObjectName | None = None
     """ConfigMap in each build namespace whose `ca.crt` these trust, for sources and packages alike, instead of their

@@ -12,7 +12,7 @@ from copr_operator.core.wire import EgressRules
 
 Address = IPv4Address | IPv6Address
 
-_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_.-]*)?")
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_.-]*)?")
 """Not only digits and dots: that would be an address with a typing error."""
 _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
@@ -75,7 +75,7 @@ def _is_network(entry: str) -> bool:
 def check_rules(rules: EgressRules) -> None:
     """Raises ValueError for an entry that means nothing, so that a typing error does not go unseen."""
     for entry in rules.allow:
-        if not _is_network(entry) and not _HOST.fullmatch(entry):
+        if not _is_network(entry) and not HOST.fullmatch(entry):
             raise ValueError(f"{entry!r} is neither an address, a network, a host name nor *.DOMAIN")
     for entry in rules.deny:
         if not _is_network(entry):
