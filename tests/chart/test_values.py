@@ -4,14 +4,15 @@ import re
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from copr_operator.backend.settings import ENV_PREFIX, BackendSettings
-from copr_operator.cli import controller
+from copr_operator.cli import controller, main
 from copr_operator.core.config import BuildPods
 from copr_operator.core.egress import check_rules
 from copr_operator.core.wire import EgressRules
 from copr_operator.frontend.settings import FrontendSettings
-from tests.chart.cases import CASES, CHROOT, DIST_GIT, Case, everything
+from tests.chart.cases import CASES, CHROOT, DIST_GIT, Case, everything, follows, smoke
 from tests.chart.objects import Objects, rendered
 from tests.support import chart_values
 from tests.support.chart import HelmError
@@ -163,6 +164,24 @@ STOPS_THE_CONTROLLER: list[tuple[str, Any]] = [
     ("priorityClassName", "very high"),
     ("imagePullSecrets", [""]),
 ]
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [{"backend.tls.caConfigMap": "ca"}, {"buildPods.caConfigMap": "ca"}, {"buildPods.imagePullSecrets": ["pull"]}],
+    ids=str,
+)
+def test_helm_test_says_at_once_when_a_namespace_of_its_own_would_lack_what_build_pods_need(
+    needs: dict[str, Any],
+) -> None:
+    needs = {**needs, "chroots": [CHROOT]}
+    made = rendered(needs)
+    assert follows(smoke, "--namespace")(made) == ""
+    assert "copr-operator-test" not in made.names("Namespace") | made.names("Role")
+    done = CliRunner().invoke(main, smoke(made))
+    assert (done.exit_code, "give a namespace that has them" in done.output) == (1, True)
+    assert follows(smoke, "--namespace")(rendered({**needs, "test.namespace": "n"})) == "n"
+    assert follows(smoke, "--namespace")(rendered({**needs, "watchNamespaces": ["w"]})) == "w"
 
 
 @pytest.mark.parametrize(("name", "value"), STOPS_THE_CONTROLLER, ids=str)
