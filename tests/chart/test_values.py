@@ -184,6 +184,12 @@ def test_helm_test_says_at_once_when_a_namespace_of_its_own_would_lack_what_buil
     assert follows(smoke, "--namespace")(rendered({**needs, "watchNamespaces": ["w"]})) == "w"
 
 
+def test_what_a_route_hangs_on_may_be_of_any_kind() -> None:
+    parent = {"group": "", "kind": "Service", "name": "mesh", "port": 80}
+    made = rendered({"backend.httpRoute.enabled": True, "backend.httpRoute.parentRefs": [parent]})
+    assert made.find("HTTPRoute", "copr-operator-backend")["spec"]["parentRefs"] == [parent]
+
+
 @pytest.mark.parametrize(("name", "value"), STOPS_THE_CONTROLLER, ids=str)
 def test_what_the_controller_would_not_start_with_is_refused_before(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
