@@ -184,6 +184,25 @@ def test_helm_test_says_at_once_when_a_namespace_of_its_own_would_lack_what_buil
     assert follows(smoke, "--namespace")(rendered({**needs, "watchNamespaces": ["w"]})) == "w"
 
 
+SERVICE_URL = "http://copr-backend.copr-operator.svc:8080"
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({"backend.ingress.enabled": True, "backend.ingress.host": "*.example"}, SERVICE_URL),
+        ({"backend.httpRoute.hostnames": ["*.example"]}, SERVICE_URL),
+        ({"backend.httpRoute.hostnames": ["*.example", "a.example"]}, "https://a.example"),
+        ({"backend.httpRoute.hostnames": ["*.example"], "backend.resultsURL": "http://b.example"}, "http://b.example"),
+    ],
+    ids=str,
+)
+def test_a_name_with_a_star_is_none_that_people_reach(values: dict[str, Any], url: str) -> None:
+    route = {"backend.httpRoute.enabled": True, "backend.httpRoute.parentRefs": [{"name": "gateway"}]}
+    made = rendered({**route, **values})
+    assert made.settings("controller")["COPR_CONTROLLER_RESULTS_URL"] == url
+
+
 def test_what_a_route_hangs_on_may_be_of_any_kind() -> None:
     parent = {"group": "", "kind": "Service", "name": "mesh", "port": 80}
     made = rendered({"backend.httpRoute.enabled": True, "backend.httpRoute.parentRefs": [parent]})

@@ -80,17 +80,26 @@ annotations:
 {{ include "copr-operator.serviceURL" (dict "root" . "component" "backend") }}
 {{- end -}}
 
-{{- /* How people reach a component: root, component, given. By what is exposed, else by the Service. */ -}}
+{{- /*
+How people reach a component: root, component, given. By what is exposed, else by the Service. A name with `*` is none to
+connect to. Gateways are taken to speak HTTPS: their listeners are not ours to see.
+*/ -}}
 {{- define "copr-operator.publicURL" -}}
 {{- $values := index .root.Values .component -}}
 {{- if .given -}}
 {{- .given -}}
-{{- else if $values.ingress.enabled -}}
+{{- else if and $values.ingress.enabled (not (hasPrefix "*" ($values.ingress.host | default ""))) -}}
 {{ empty $values.ingress.tlsSecretName | ternary "http" "https" }}://{{ $values.ingress.host }}
-{{- else if and $values.httpRoute.enabled $values.httpRoute.hostnames -}}
-https://{{ first $values.httpRoute.hostnames }}
 {{- else -}}
-{{ include "copr-operator.serviceURL" . }}
+{{- $names := list -}}
+{{- if $values.httpRoute.enabled -}}
+{{- range $values.httpRoute.hostnames }}{{ if not (hasPrefix "*" .) }}{{ $names = append $names . }}{{ end }}{{ end -}}
+{{- end -}}
+{{- with $names -}}
+https://{{ first . }}
+{{- else -}}
+{{ include "copr-operator.serviceURL" $ }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- define "copr-operator.resultsURL" -}}
