@@ -61,6 +61,18 @@ def test_a_chroot_is_synced_before_its_project_and_a_project_before_its_builds()
     assert wave("Namespace") <= wave("CoprChroot") < wave("CoprProject") < wave("CoprBuild") == wave("CoprPackage")
 
 
+def test_no_tool_deletes_a_namespace_with_all_that_is_in_it() -> None:
+    def annotations(directory: str) -> dict[str, str]:
+        (namespace,) = [one for one in kustomized(EXAMPLE / directory) if one["kind"] == "Namespace"]
+        found: dict[str, str] = namespace["metadata"]["annotations"]
+        return found
+
+    # Argo CD applies no `operator`: its Application makes the namespace by itself.
+    for directory in ("operator", "projects"):
+        assert annotations(directory)["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
+    assert annotations("projects")["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+
+
 def test_flux_and_argocd_apply_the_same_objects() -> None:
     flux = [one for name in ("projects", "packages", "builds") for one in kustomized(EXAMPLE / name)]
     assert sorted(flux, key=str) == sorted(kustomized(EXAMPLE), key=str)
