@@ -2,6 +2,7 @@
 
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -88,10 +89,22 @@ def test_what_is_no_address_is_refused() -> None:
     assert "no usable address" in refusal("x.example", "", NO_RULES)
 
 
-def test_the_network_policy_of_build_namespaces_denies_user_code_the_same_addresses() -> None:
+@pytest.mark.parametrize(("namespace", "port"), [("kube-system", 53), ("openshift-dns", 5353)])
+def test_the_network_policy_of_build_namespaces_lets_pods_ask_the_dns(namespace: str, port: int) -> None:
+    to = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]
+    (rule,) = (rule for rule in network_policy() if rule["to"] == to)
+    assert rule["ports"] == [{"port": port, "protocol": "UDP"}, {"port": port, "protocol": "TCP"}]
+
+
+def network_policy() -> list[dict[str, Any]]:
+    """The rules for what build pods may reach."""
     manifest = Path(__file__).resolve().parents[3] / "manifests/tenant/network-policy.yaml"
-    rules = yaml.safe_load(manifest.read_text())["spec"]["egress"]
-    blocks = [to["ipBlock"] for rule in rules for to in rule["to"] if "ipBlock" in to]
+    rules: list[dict[str, Any]] = yaml.safe_load(manifest.read_text())["spec"]["egress"]
+    return rules
+
+
+def test_the_network_policy_of_build_namespaces_denies_user_code_the_same_addresses() -> None:
+    blocks = [to["ipBlock"] for rule in network_policy() for to in rule["to"] if "ipBlock" in to]
     denied = [ip_network(network) for block in blocks for network in block["except"]]
     for address in map(ip_address, NOT_PUBLIC):
         # An IPv4 address in IPv6's words leaves the pod as IPv4.
