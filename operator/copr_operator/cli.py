@@ -295,8 +295,8 @@ def smoke_test(
     """Build one tiny package: `helm test`."""
     if not namespace:
         raise click.ClickException(
-            "nowhere to build: build pods need ConfigMaps or Secrets of their namespace, which one made for this test "
-            "would lack; give a namespace that has them (the chart's value test.namespace)"
+            "nowhere to build: build pods need ConfigMaps, Secrets or a queue of their namespace, which one made for "
+            "this test would lack; give a namespace that has them (the chart's value test.namespace)"
         )
     from copr_operator.chart.smoke import SmokeError, smoke
     from copr_operator.kube.client import KubeClient

@@ -168,7 +168,12 @@ STOPS_THE_CONTROLLER: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(
     "needs",
-    [{"backend.tls.caConfigMap": "ca"}, {"buildPods.caConfigMap": "ca"}, {"buildPods.imagePullSecrets": ["pull"]}],
+    [
+        {"backend.tls.caConfigMap": "ca"},
+        {"buildPods.caConfigMap": "ca"},
+        {"buildPods.imagePullSecrets": ["pull"]},
+        {"buildPods.queueName": "q"},
+    ],
     ids=str,
 )
 def test_helm_test_says_at_once_when_a_namespace_of_its_own_would_lack_what_build_pods_need(

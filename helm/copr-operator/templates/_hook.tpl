@@ -1,14 +1,17 @@
 {{- /*
-Where `helm test` builds. None where build pods need ConfigMaps or Secrets, which a namespace made for the test would lack:
-the build would wait for them until the time is up, so the test fails at once and says so.
+Where `helm test` builds. None where build pods need ConfigMaps, Secrets or a queue, which a namespace made for the test
+would lack: the build would wait for them until the time is up, so the test fails at once and says so.
 */ -}}
 {{- define "copr-operator.testNamespace" -}}
 {{- if .Values.test.namespace -}}
 {{- .Values.test.namespace -}}
 {{- else if .Values.watchNamespaces -}}
 {{- first .Values.watchNamespaces -}}
-{{- else if not (or .Values.backend.tls.caConfigMap .Values.buildPods.caConfigMap .Values.buildPods.imagePullSecrets) -}}
+{{- else -}}
+{{- $pods := .Values.buildPods -}}
+{{- if not (or .Values.backend.tls.caConfigMap $pods.caConfigMap $pods.imagePullSecrets $pods.queueName) -}}
 {{- include "copr-operator.fullname" . -}}-test
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
