@@ -19,6 +19,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "all values": everything("a"),
     "two namespaces": {"watchNamespaces": ["a", "b"], "chroots": [CHROOT]},
     "openshift": {"openshift.enabled": True},
+    "a test in a namespace of its own": {"chroots": [CHROOT]},
     "without a frontend": {"frontend.enabled": False, "metrics.podMonitor.enabled": True},
 }
 KUSTOMIZATIONS = sorted(

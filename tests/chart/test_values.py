@@ -179,6 +179,9 @@ STOPS_THE_CONTROLLER: list[tuple[str, Any]] = [
 def test_helm_test_says_at_once_when_a_namespace_of_its_own_would_lack_what_build_pods_need(
     needs: dict[str, Any],
 ) -> None:
+    alone = rendered({"chroots": [CHROOT]})
+    assert follows(smoke, "--namespace")(alone) == "copr-operator-test"
+    assert "copr-operator-test" in alone.names("Namespace") & alone.names("Role")
     needs = {**needs, "chroots": [CHROOT]}
     made = rendered(needs)
     assert follows(smoke, "--namespace")(made) == ""
