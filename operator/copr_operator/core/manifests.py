@@ -264,11 +264,14 @@ def _source_volumes(build: BuildView, plan: StepPlan) -> list[dict[str, Any]]:
     return volumes
 
 
+def _literal(json: str) -> str:
+    """The same JSON without a dollar sign: the kubelet would make `$` of `$$`, and put variables in for `$(NAME)`."""
+    return json.replace("$", "\\u0024")
+
+
 def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[str, ...]) -> dict[str, Any]:
     """A trusted container. Root of the pod's user namespace, so that it can read what uid 1000 left."""
-    env = [
-        {"name": "COPR_PLAN", "value": plan.model_dump_json(exclude_none=True)},
-    ]
+    env = [{"name": "COPR_PLAN", "value": _literal(plan.model_dump_json(exclude_none=True))}]
     mounts: list[dict[str, Any]] = [
         {"name": "token", "mountPath": names.TOKEN_PATH.rpartition("/")[0], "readOnly": True},
         {"name": "ctl", "mountPath": names.CTL_DIR, "readOnly": "ctl" not in writes},
