@@ -231,10 +231,16 @@ MUTANTS = (
         "a rerun goes on without an SRPM of its own",
         scenes.a_failed_chroot_is_rerun,
     ),
+    Mutant(
+        "a refusal that is over is waited for",
+        Edit(steps._refused, "again if held else None", "again"),
+        "looks at one again and again",
+        scenes.a_chroot_is_disabled_while_a_quota_holds_its_job,
+    ),
     # failures and attempts
     Mutant(
         "a user's failure is tried again",
-        Edit(plan._Planner._retried, "FAILURES[fault.reason].failure_class is not FailureClass.INFRA", "False"),
+        Edit(plan._Planner._retried, "known is None or known.failure_class is not FailureClass.INFRA", "False"),
         "user was called infrastructure",
         scenes.the_spec_is_broken,
     ),

@@ -11,10 +11,11 @@ from copr_operator.core import names
 from tests.model.apiserver import Obj
 from tests.model.calm import check_that_all_ends_well
 from tests.model.cluster import End, Work
-from tests.model.invariants import Step, shown, status_of, steps_of
+from tests.model.invariants import Step, shown, status_of, steps_of, verdict
 from tests.model.life import Call
 from tests.model.loop import CLOCK
 from tests.model.world import ARM, X86, World
+from tests.support.builders import CONFIG
 
 SRC = names.SOURCE_STEP
 ROUNDS = 100
@@ -371,6 +372,14 @@ def the_project_drops_a_chroot_that_waits(story: Story) -> None:
     assert {work.step for work in story.world.cluster.works.values()} == {SRC, X86}
 
 
+def a_chroot_is_disabled_while_a_quota_holds_its_job(story: Story) -> None:
+    story.world.api.refuse_jobs = True
+    story.goes_on(lambda: verdict(status_of(story.build)) == ("Unknown", "Held"))
+    story.world.define_chroot(ARM, enabled=False)
+    CLOCK.seconds += CONFIG.deadlines.refusal_retry
+    story.goes_on(lambda: verdict(status_of(story.build)) == ("Unknown", "ChrootDisabled"))
+
+
 def a_write_is_carried_out_but_its_answer_is_lost(story: Story) -> None:
     story.source_is("pending")
     story.cluster_acts()
@@ -419,5 +428,6 @@ SCENES = (
     a_controller_dies_while_an_ended_build_is_deleted,
     a_failed_chroot_is_rerun,
     the_project_drops_a_chroot_that_waits,
+    a_chroot_is_disabled_while_a_quota_holds_its_job,
     a_write_is_carried_out_but_its_answer_is_lost,
 )

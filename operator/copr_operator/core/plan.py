@@ -278,9 +278,11 @@ class _Planner:
     def _retried(self, step: Step, fault: Fault) -> Step:
         """An infrastructure failure becomes the next attempt, due after a delay; any other failure stays one.
 
-        A build that is being canceled has no next attempt, and its lost Job is not a failure.
+        A build that is being canceled has no next attempt, and its lost Job is not a failure. A reason that only a
+        newer version's pods know (after a rollback) is taken for the user's: most are.
         """
-        if FAILURES[fault.reason].failure_class is not FailureClass.INFRA:
+        known = FAILURES.get(fault.reason)
+        if known is None or known.failure_class is not FailureClass.INFRA:
             return step
         if self.build.spec.cancel:
             return Step(step.name, step.attempt)

@@ -147,6 +147,15 @@ class TestWaiting:
         again = plan(observed(build(accepted()), refusals=refused, now=90), CONFIG)
         assert again.actions == (actions.CreateJob(SRC, 1),)
 
+    @pytest.mark.parametrize("world", [{"project": None}, {"chroots": {}}])
+    def test_a_refusal_that_is_over_wakes_nobody_while_something_else_is_in_the_way(
+        self, world: dict[str, Any]
+    ) -> None:
+        """A time that has passed would have the controller look again without an end."""
+        refused = {names.job_name(build().uid, SRC, 1): Refusal(403, "exceeded quota: jobs", at(60), waits="Held")}
+        assert plan(observed(build(accepted()), refusals=refused, now=89, **world), CONFIG).requeue_at == at(90)
+        assert plan(observed(build(accepted()), refusals=refused, now=90, **world), CONFIG).requeue_at is None
+
     def test_a_job_without_its_user_namespace_fails_the_build_while_it_is_still_going_away(self) -> None:
         source = job(SRC, deleting=True)
         verdict = {source.name: Refusal(422, "hostUsers is ignored", at(60), "UserNamespacesUnavailable")}
