@@ -232,6 +232,8 @@ def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, dead
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":  # a large repository may take as long as all else together
         deadline = (fetch.started or pod.node_since) + timedelta(seconds=deadlines.fetching)
+    elif fetch is not None and fetch.finished is not None:  # what follows may have an image to pull, as fetch had
+        deadline = max(deadline, fetch.finished + timedelta(seconds=deadlines.starting))
     reason, message = _why_held(pod) or ("Starting", _why_starting(pod))
     return Reading("starting", reason, message, deadline=deadline)
 
