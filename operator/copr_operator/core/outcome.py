@@ -11,7 +11,7 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from copr_operator.api.common import Phase
-from copr_operator.core import names
+from copr_operator.core import kept, names
 from copr_operator.core.config import Deadlines
 from copr_operator.core.observed import ContainerView, JobView, PodView
 from copr_operator.core.reasons import FAILURES, FailureClass
@@ -117,9 +117,8 @@ def _told_fault(step: str, summary: StepSummary | None) -> Fault | None:
         return Fault("CollectFailed", "the collect container left no summary that can be read", COLLECT)
     if summary.outcome == "failed":
         return _from_summary(step, summary)
-    if step == names.SOURCE_STEP and (summary.package is None or summary.srpm is None):
-        return Fault("CollectFailed", "the collect container's summary names no SRPM", COLLECT)
-    return None
+    lacks = kept.problem(summary.package, summary.srpm, summary.source_sha256) if _is_source(step) else ""
+    return Fault("CollectFailed", f"the collect container's summary {lacks}", COLLECT) if lacks else None
 
 
 def _from_summary(step: str, summary: StepSummary) -> Fault:

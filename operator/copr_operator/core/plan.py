@@ -8,9 +8,9 @@ an ended step is latched in the status and never read again, so Jobs may vanish 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
+from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, SourceStatus
 from copr_operator.api.common import TERMINAL, Phase
-from copr_operator.core import actions, arches, forks, gates, names, reruns, sources
+from copr_operator.core import actions, arches, forks, gates, kept, names, reruns, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.decision import Plan, Urgency, urgency
@@ -150,7 +150,7 @@ class _Planner:
             if gate is None and not self.build.spec.cancel:
                 self.actions.append(actions.CopyResults())
             return status.model_copy(update={"source": source})
-        if copied.package is None or not copied.chroots:
+        if kept.problem(copied.package, copied.srpm) or not copied.chroots:
             return self._give_up(status, "NothingToFork", "the other build has no results that could be taken over")
         return forks.taken_over(status, copied, self.build, self.config, self.observed.now)
 
@@ -205,19 +205,8 @@ class _Planner:
         summary = step.summary
         assert summary is not None and summary.package is not None and summary.srpm is not None  # noqa: S101, PT018
         self.important = True
-        path = names.srpm_dir(self.build.spec.owner, self.build.dirname, status.id or 0)
-        source = source.model_copy(
-            update={
-                "package": PackageStatus(name=summary.package.name, version=summary.package.version),
-                "srpm": SrpmStatus(
-                    url=f"{self.config.results_url}/results/{path}/{summary.srpm.name}", sha256=summary.srpm.sha256
-                ),
-                "sha256": summary.source_sha256,
-                "exclusive_arch": list(summary.exclusive_arch),
-                "exclude_arch": list(summary.exclude_arch),
-                "build_arch": list(summary.build_arch),
-            }
-        )
+        made = kept.package_and_srpm(summary.package, summary.srpm, self.build, status.id or 0, self.config)
+        source = source.model_copy(update={**made, "sha256": summary.source_sha256, **kept.arch_tags(summary)})
         tags = (summary.exclusive_arch, summary.exclude_arch, summary.build_arch)
         ended = format_time(self.observed.now)
         chroots = [

@@ -6,6 +6,7 @@ from copr_operator.api.build import BuildStatus, FailureStatus
 from copr_operator.api.common import TERMINAL, Condition, ConditionStatus, Phase
 from copr_operator.core import names
 from copr_operator.core.config import OperatorConfig
+from copr_operator.core.kept import MAX_REASON
 from copr_operator.core.observed import BuildView, format_time
 from copr_operator.core.outcome import Fault
 from copr_operator.core.reasons import FAILURES, FailureClass
@@ -44,7 +45,7 @@ def failure_status(
     limit = limit or (BUILD_MESSAGE_LIMIT if chroot is None else CHROOT_MESSAGE_LIMIT)
     return FailureStatus(
         failure_class=(reason.failure_class if reason else FailureClass.USER).value,
-        reason=fault.reason,
+        reason=fault.reason[:MAX_REASON],
         step=step or fault.step,
         chroot=chroot,
         message=shorten(fault.message, limit),

@@ -136,7 +136,6 @@ class TestSources:
             2 if state == "failed" else 1,
         )
 
-
     @pytest.mark.parametrize(("seconds", "attempt"), [(601, 1), (959, 1), (1249, 1), (1250, 2)])
     def test_what_follows_a_large_clone_has_time_to_start(self, seconds: float, attempt: int) -> None:
         """The kubelet needs a second, and the image of the work may have to be pulled."""
