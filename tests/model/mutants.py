@@ -257,6 +257,12 @@ MUTANTS = (
         scenes.every_pod_is_evicted,
     ),
     Mutant(
+        "a build that has run waits in a queue",
+        Edit(plan._Planner._has_had_a_node, "step.attempt > 1", "False"),
+        "a new attempt begins as failed",
+        scenes.a_pod_is_evicted_after_the_queue_timeout,
+    ),
+    Mutant(
         "a lost Job is a success",
         Edit(steps._unseen, 'state="failed", fault=fault', 'state="succeeded"'),
         "succeeded, but its Job did not",

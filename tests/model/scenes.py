@@ -143,6 +143,20 @@ def the_last_attempt_does_not_start(story: Story) -> None:
     story.controller_acts()
 
 
+def a_pod_is_evicted_after_the_queue_timeout(story: Story) -> None:
+    """And is gone: that the build has had its turn, nothing tells but its status."""
+    story.world.change_build(story.build, queueTimeout=100)
+    story.source_is("running")
+    CLOCK.seconds += 200
+    story.world.cluster.run_to_end(story.work(), "evicted")
+    story.cluster_acts()
+    story.world.cluster.delete_pod(story.work())
+    story.cluster_acts(2)
+    story.goes_on(lambda: status_of(story.build).state == "succeeded")
+    assert (part := story.part(SRC)) is not None
+    assert part.attempt == 2
+
+
 def no_node_takes_a_pod_for_hours(story: Story) -> None:
     """It is waited for, and has all its time to start when a node takes it."""
     story.world.api.refuse_pods = True
@@ -407,6 +421,7 @@ SCENES = (
     every_pod_is_evicted,
     the_spec_is_broken,
     the_last_attempt_does_not_start,
+    a_pod_is_evicted_after_the_queue_timeout,
     no_node_takes_a_pod_for_hours,
     a_pod_does_not_start,
     a_pod_is_gone_before_its_job_has_ended,

@@ -20,7 +20,7 @@ from copr_operator.core.observed import Observed, format_time
 from copr_operator.core.outcome import Fault
 from copr_operator.core.reasons import FAILURES, FailureClass
 from copr_operator.core.selection import select
-from copr_operator.core.status import BUILD_MESSAGE_LIMIT, conclude, failure_status, overall
+from copr_operator.core.status import BUILD_MESSAGE_LIMIT, chroots_failed, conclude, failure_status, overall
 from copr_operator.core.steps import Step, read
 
 
@@ -73,7 +73,7 @@ class _Planner:
             return self._cancel(status)
         queue_end = self._queue_end(status)
         if queue_end is not None and self.observed.now >= queue_end:
-            status = self._give_up(status, "QueueTimeout", f"still waiting: {self.reason}: {self.message}")
+            status = self._queued_too_long(status)
         elif queue_end is not None:
             self.wake.append(queue_end)
         return self._finish(status)
@@ -308,12 +308,23 @@ class _Planner:
 
     def _queue_end(self, status: BuildStatus) -> datetime | None:
         """When a build that waits is to be given up. Only one of which no pod has had a node yet is waiting."""
-        timeout, source = self.build.spec.queue_timeout, status.source
-        if timeout is None or source is None or source.state not in ("pending", "starting"):
-            return None
-        if any(pod.scheduled for pod in self.observed.pods.values()):
+        timeout = self.build.spec.queue_timeout
+        if timeout is None or status.state in TERMINAL or self._has_had_a_node(status):
             return None
         return self.build.created + timedelta(seconds=timeout)
+
+    def _has_had_a_node(self, status: BuildStatus) -> bool:
+        """By its pods and, when they are gone, by what is latched: a step that ran had one, and so had one that is
+        tried again, but for a Job that was lost in the queue. A rerun's first pods are its chroots'."""
+        if any(pod.scheduled for pod in self.observed.pods.values()):
+            return True
+        own = [status.source] if self.build.spec.rerun_of is None and status.source is not None else []
+        return any(
+            step.attempt > 1
+            or step.state in ("running", "importing", "succeeded")
+            or (step.state == "failed" and step.started_at is not None)
+            for step in (*own, *status.chroots)
+        )
 
     def _give_up(self, status: BuildStatus, reason: str, message: str) -> BuildStatus:
         """The build fails by what is known without running it. If it has a Job, that is stopped afterwards."""
@@ -324,6 +335,15 @@ class _Planner:
         )
         failure = failure_status(fault, None, self.build, self.config, step="validation")
         return _all_failed(status, source, failure).model_copy(update={"state": "failed"})
+
+    def _queued_too_long(self, status: BuildStatus) -> BuildStatus:
+        message = f"still waiting: {self.reason}: {self.message}"
+        if status.source is None or status.source.state not in TERMINAL:
+            return self._give_up(status, "QueueTimeout", message)
+        self.important = True  # a rerun's, which has its SRPM
+        faults = {c.name: Fault("QueueTimeout", message, "build") for c in status.chroots if c.state not in TERMINAL}
+        status = chroots_failed(status, faults, self.build, self.config, self.observed.now)
+        return status.model_copy(update={"state": "failed"})
 
     def _cancel(self, status: BuildStatus) -> Plan:
         """First the Jobs, then the state: once it is written nobody looks at the Jobs again."""
