@@ -252,7 +252,7 @@ MUTANTS = (
     ),
     Mutant(
         "an eviction is the user's failure",
-        Edit(outcome._why_failed, "if pod.disrupted:", "if False:"),
+        Edit(outcome._why_failed, "if disrupted:", "if False:"),
         "evicted was called the user's failure",
         scenes.every_pod_is_evicted,
     ),

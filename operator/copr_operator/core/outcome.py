@@ -21,9 +21,10 @@ from copr_operator.core.wire import WRAPPER_REASONS, AgentExit, StepSummary
 FETCH: Final = "fetch"
 COLLECT: Final = "collect"
 
-POD_LAG: Final = 30
+POD_LAG: Final = 90
 """Seconds for which an ended Job's pod is waited for. Jobs and Pods are two watches, and nothing orders them: a Job
-that is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed."""
+that is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed. So long
+it takes until a watch that has fallen silent is noticed (`KubeClient.watch`) and taken up again (`Reflector`)."""
 
 StepName = Literal["fetch", "source", "build", "collect"]
 
@@ -88,7 +89,7 @@ def _pod_awaited_until(job: JobView, pod: PodView | None) -> datetime | None:
 
     A complete Job has a pod that has succeeded, whichever others it had.
     """
-    told = job.state == "failed" and pod is not None and pod.phase == "Failed"
+    told = job.state == "failed" and (_says_disrupted(job) or (pod is not None and pod.phase == "Failed"))
     if job.finished is None or told:
         return None
     return job.finished + timedelta(seconds=POD_LAG)
@@ -140,16 +141,20 @@ _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 """The runtime's, of a container that has ended without having run; its message is the runtime's too."""
 
 
+def _says_disrupted(job: JobView) -> bool:
+    """Whether the Job itself says why it failed, whatever was seen of its pod: only one that failed can bring that."""
+    return job.reason == "PodFailurePolicy" and "DisruptionTarget" in job.message
+
+
 def _why_failed(step: str, job: JobView, pod: PodView | None) -> Fault:
     work_name = work_container(step)
+    disrupted = _says_disrupted(job) or (pod is not None and pod.disrupted)
+    if disrupted:
+        return Fault("Disrupted", (pod and pod.message) or job.message or "the pod was disrupted", work_name)
     if pod is None:
-        if job.reason == "PodFailurePolicy" and "DisruptionTarget" in job.message:
-            return Fault("Disrupted", job.message, work_name)
         return Fault("PodLost", f"the Job failed ({job.reason}: {job.message}) and its pod is gone", work_name)
     fetch, work, collect = (pod.containers.get(name) for name in (FETCH, work_name, COLLECT))
     summary = _summary(collect)
-    if pod.disrupted:
-        return Fault("Disrupted", pod.message or job.message or "the pod was disrupted", work_name)
     if pod.reason == "Evicted":  # without DisruptionTarget the kubelet evicts for the pod's own storage use
         return Fault("StorageLimit", pod.message, work_name)
     for name, container in pod.containers.items():

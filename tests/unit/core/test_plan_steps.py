@@ -9,6 +9,7 @@ from copr_operator.api.build import ChrootStatus
 from copr_operator.core import actions, names
 from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import JobView, PodView, Refusal
+from copr_operator.core.outcome import POD_LAG
 from copr_operator.core.plan import plan
 from tests.support.builders import (
     CONFIG,
@@ -298,7 +299,7 @@ class TestPodsWithoutANode:
 
     def test_a_job_that_failed_with_it_is_tried_again_as_ever(self) -> None:
         gone = job(SRC, state="failed", reason="BackoffLimitExceeded")
-        decision = plan(observed(build(self.starting), gone, now=91), CONFIG)
+        decision = plan(observed(build(self.starting), gone, now=60 + POD_LAG), CONFIG)
         assert decision.status is not None
         assert decision.status.source is not None
         assert decision.status.source.attempt == 2
