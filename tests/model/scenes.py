@@ -11,11 +11,10 @@ from copr_operator.core import names
 from tests.model.apiserver import Obj
 from tests.model.calm import check_that_all_ends_well
 from tests.model.cluster import End, Work
-from tests.model.invariants import Step, shown, status_of, steps_of, verdict
+from tests.model.invariants import Step, shown, status_of, steps_of
 from tests.model.life import Call
 from tests.model.loop import CLOCK
 from tests.model.world import ARM, X86, World
-from tests.support.builders import CONFIG
 
 SRC = names.SOURCE_STEP
 ROUNDS = 100
@@ -121,69 +120,9 @@ def a_build_excludes_an_architecture(story: Story) -> None:
     assert (story.state(X86), story.state(ARM)) == ("skipped", "pending")
 
 
-def every_pod_is_evicted(story: Story) -> None:
-    story.goes_on(lambda: status_of(story.build).state == "failed", "evicted")
-    part = story.part(SRC)
-    assert part is not None
-    assert part.attempt == names.MAX_ATTEMPTS
-
-
 def the_spec_is_broken(story: Story) -> None:
     story.source_is("succeeded")
     story.goes_on(lambda: status_of(story.build).state == "failed", "user")
-
-
-def the_last_attempt_does_not_start(story: Story) -> None:
-    """Its Job is not ended by anything but the controller."""
-    part = story.part
-    story.goes_on(lambda: (p := part(SRC)) is not None and p.attempt == names.MAX_ATTEMPTS, "evicted")
-    story.goes_on(lambda: story.work().attempt == names.MAX_ATTEMPTS and story.work().pod is not None)
-    story.gets_its_node()
-    CLOCK.seconds += 601
-    story.controller_acts()
-
-
-def a_pod_is_evicted_after_the_queue_timeout(story: Story) -> None:
-    """And is gone: that the build has had its turn, nothing tells but its status."""
-    story.world.change_build(story.build, queueTimeout=100)
-    story.source_is("running")
-    CLOCK.seconds += 200
-    story.world.cluster.run_to_end(story.work(), "evicted")
-    story.cluster_acts()
-    story.world.cluster.delete_pod(story.work())
-    story.cluster_acts(2)
-    story.goes_on(lambda: status_of(story.build).state == "succeeded")
-    assert (part := story.part(SRC)) is not None
-    assert part.attempt == 2
-
-
-def no_node_takes_a_pod_for_hours(story: Story) -> None:
-    """It is waited for, and has all its time to start when a node takes it."""
-    story.world.api.refuse_pods = True
-    story.source_is("starting")
-    story.world.api.refuse_pods = False
-    story.cluster_acts()
-    assert (story.work().pod is not None, story.work().stage) == (True, "unscheduled")
-    for _ in range(2):
-        story.controller_acts()
-        CLOCK.seconds += 3600
-    story.gets_its_node()
-    CLOCK.seconds += 599
-    story.controller_acts()
-    assert (story.work().attempt, story.state()) == (1, "starting")
-    a_build_succeeds(story)
-
-
-def a_pod_does_not_start(story: Story) -> None:
-    """A node has it, but its Job and pod take their time to go when the deadline has passed."""
-    story.source_is("starting")
-    story.cluster_acts()
-    story.gets_its_node()
-    story.controller_acts()
-    CLOCK.seconds += 601
-    story.controller_acts()
-    CLOCK.seconds += 61
-    story.controller_acts()
 
 
 def a_pod_is_gone_before_its_job_has_ended(story: Story) -> None:
@@ -386,14 +325,6 @@ def the_project_drops_a_chroot_that_waits(story: Story) -> None:
     assert {work.step for work in story.world.cluster.works.values()} == {SRC, X86}
 
 
-def a_chroot_is_disabled_while_a_quota_holds_its_job(story: Story) -> None:
-    story.world.api.refuse_jobs = True
-    story.goes_on(lambda: verdict(status_of(story.build)) == ("Unknown", "Held"))
-    story.world.define_chroot(ARM, enabled=False)
-    CLOCK.seconds += CONFIG.deadlines.refusal_retry
-    story.goes_on(lambda: verdict(status_of(story.build)) == ("Unknown", "ChrootDisabled"))
-
-
 def a_write_is_carried_out_but_its_answer_is_lost(story: Story) -> None:
     story.source_is("pending")
     story.cluster_acts()
@@ -418,12 +349,7 @@ SCENES = (
     a_build_succeeds,
     a_build_whose_results_stay_succeeds,
     a_build_excludes_an_architecture,
-    every_pod_is_evicted,
     the_spec_is_broken,
-    the_last_attempt_does_not_start,
-    a_pod_is_evicted_after_the_queue_timeout,
-    no_node_takes_a_pod_for_hours,
-    a_pod_does_not_start,
     a_pod_is_gone_before_its_job_has_ended,
     a_jobs_end_is_seen_before_its_pods,
     a_finished_job_expires_while_others_run,
@@ -443,6 +369,5 @@ SCENES = (
     a_controller_dies_while_an_ended_build_is_deleted,
     a_failed_chroot_is_rerun,
     the_project_drops_a_chroot_that_waits,
-    a_chroot_is_disabled_while_a_quota_holds_its_job,
     a_write_is_carried_out_but_its_answer_is_lost,
 )

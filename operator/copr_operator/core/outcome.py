@@ -4,7 +4,7 @@ Only exit codes of the trusted containers and Pod conditions may mean an infrast
 brought about by the code that is built, and would buy it free retries.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -79,9 +79,20 @@ def read_step(
     if job.state == "failed":
         return Reading("failed", "", fault=_why_failed(step, job, pod), ended=job.finished)
     reading = _running(step, job, pod, timeout=timeout, deadlines=deadlines)
+    lost = lost_at(pod, deadlines)
+    if lost is not None and not job.suspended:
+        reading = replace(reading, deadline=min(lost, reading.deadline or lost))
     if reading.deadline is not None and now >= reading.deadline:
         return Reading("failed", "", fault=_overdue(step, reading, pod), ended=now)
     return reading
+
+
+def lost_at(pod: PodView | None, deadlines: Deadlines) -> datetime | None:
+    """When a deleted pod that has not ended will not do so any more: nothing is heard of its node. What is left of it
+    may run on there, but the backend takes nothing from it once the status has the next attempt."""
+    if pod is None or pod.gone_by is None or pod.phase == "Failed":
+        return None
+    return pod.gone_by + timedelta(seconds=deadlines.lost)
 
 
 def _pod_awaited_until(job: JobView, pod: PodView | None) -> datetime | None:
@@ -264,6 +275,8 @@ def _why_starting(pod: PodView) -> str:
 
 def _overdue(step: str, reading: Reading, pod: PodView | None) -> Fault:
     work_name = work_container(step)
+    if pod is not None and (pod.disrupted or pod.deleting):  # the time that has passed is not the user's
+        return Fault("Disrupted", f"the pod was to end, and node {pod.node} has not ended it", work_name)
     if reading.state == "starting" and pod is not None:
         for name, container in sorted(pod.containers.items()):
             if container.reason in _PULL_ERRORS:

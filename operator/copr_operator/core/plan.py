@@ -318,12 +318,13 @@ class _Planner:
         tried again, but for a Job that was lost in the queue. A rerun's first pods are its chroots'."""
         if any(pod.scheduled for pod in self.observed.pods.values()):
             return True
-        own = [status.source] if self.build.spec.rerun_of is None and status.source is not None else []
+        own = status.source if self.build.spec.rerun_of is None else None
+        steps: list[SourceStatus | ChrootStatus] = [*status.chroots, *([own] if own is not None else [])]
         return any(
             step.attempt > 1
             or step.state in ("running", "importing", "succeeded")
             or (step.state == "failed" and step.started_at is not None)
-            for step in (*own, *status.chroots)
+            for step in steps
         )
 
     def _give_up(self, status: BuildStatus, reason: str, message: str) -> BuildStatus:

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-_UNITS = {
+_UNITS: dict[str, int | Fraction] = {
     "m": Fraction(1, 1000),
     "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,

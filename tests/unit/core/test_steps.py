@@ -113,7 +113,10 @@ class TestPodLag:
     @pytest.mark.parametrize("pods", [(), (RUNS,)])
     def test_a_job_that_says_that_its_pod_was_disrupted_needs_no_pod(self, pods: tuple[Any, ...]) -> None:
         """An evicted pod is mostly gone when its Job has failed."""
-        words = {"reason": "PodFailurePolicy", "message": "Pod ns/x has condition DisruptionTarget matching FailJob"}
+        words: dict[str, Any] = {
+            "reason": "PodFailurePolicy",
+            "message": "Pod ns/x has condition DisruptionTarget matching FailJob",
+        }
         source = job(SRC, state="failed", **words)
         reading = step("running", source, pods=tuple(pod(source, **containers) for containers in pods))
         assert reading.fault is not None
