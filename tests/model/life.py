@@ -217,7 +217,7 @@ class Life:
 
     def _check_not_hurried(self, key: Key, again: float | None) -> None:
         """Who waits for a time that has passed would look again for ever."""
-        hurried = again is not None and again <= SHORTEST
+        hurried = again is not None and 0 < again <= SHORTEST
         self._hurried[key] = self._hurried[key] + 1 if hurried else 0
         assert self._hurried[key] < HURRIED, f"{self.name} looks at {key.name} again and again"
 
