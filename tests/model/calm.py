@@ -16,6 +16,7 @@ def check_that_all_ends_well(world: World) -> None:
     """Under a fair schedule every build ends, or waits for what is missing and says so; then nothing is written."""
     world.backend.away = world.backend.slow = world.backend.breaks = False
     world.api.refuse_jobs = world.api.refuse_pods = world.api.refuse_builds = False
+    world.cluster.nodes_come_back()
     del world.lives[1:]
     if not world.lives:
         world.start()

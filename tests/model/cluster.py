@@ -5,16 +5,17 @@ Each act is what the real one does in one write, so that the controller can see 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from copr_operator.core import names
-from copr_operator.core.observed import format_time
+from copr_operator.core.observed import format_time, parse_time
 from copr_operator.core.views import controller_of
 from copr_operator.core.wire import ArtifactRef, Package, StepFailure, StepSummary, WrapperExit, fit_summary
 from tests.model.apiserver import FOREGROUND, ApiServer, Obj
 from tests.model.backend import ModelBackend
 from tests.model.loop import CLOCK
-from tests.support.builders import at
+from tests.support.builders import CONFIG, at
 
 End = Literal[
     "success", "no-x86", "user", "oom", "timeout", "storage", "refused", "fetch-refused", "deadline",
@@ -56,6 +57,8 @@ class Work:
     """When the Job controller noticed."""
     disturbed: bool = False
     """A third party deleted the Job or its pod, or the Job's time to live was over."""
+    unreachable: bool = False
+    """Nothing is heard of the pod's node."""
 
 
 class Cluster:
@@ -124,7 +127,7 @@ class Cluster:
                 yield from self._going_away(job, pod)
             elif is_live(job):
                 yield from self._syncing(work, job, pod)
-            if pod is not None and _leaving(pod):
+            if pod is not None and _leaving(pod) and not work.unreachable:
                 yield lambda work=work: self.terminate(work)  # type: ignore[misc]
 
     def _going_away(self, job: Obj, pod: Obj | None) -> Iterator[Callable[[], None]]:
@@ -297,6 +300,26 @@ class Cluster:
         if pod is not None and not _leaving(pod):
             work.disturbed = True
             self._drop(SOMEBODY, "pods", pod)
+
+    def lose_node(self, work: Work) -> None:
+        """Its pods are to be deleted, and stay as they were."""
+        pod = self.pod(work)
+        if pod is not None and work.bound is not None and not _leaving(pod):
+            work.unreachable = work.disturbed = True
+            gone = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+            conditions = [*pod["status"]["conditions"], gone]
+            pod = self._api.update("node lifecycle", "pods", pod, {"status": {"conditions": conditions}}, verb="status")
+            self._drop("node lifecycle", "pods", pod)
+
+    def nodes_come_back(self) -> None:
+        for work in self.works.values():
+            work.unreachable = False
+
+    def is_lost(self, work: Work) -> bool:
+        """Whether its pod was deleted long ago, and has not ended."""
+        pod = self.pod(work)
+        gone_by = parse_time(pod["metadata"].get("deletionTimestamp")) if pod is not None else None
+        return gone_by is not None and CLOCK.now >= gone_by + timedelta(seconds=CONFIG.deadlines.lost)
 
     def take_name(self, build: Obj, step: str, attempt: int) -> None:
         """Somebody makes a Job of the name that a Job of this build would need, with our labels, but no owner."""

@@ -104,7 +104,8 @@ class Invariants:
         assert part.attempt == work.attempt, f"{name}, but attempt {part.attempt} is written"
         for other in self._works(work.build_uid, work.step):
             if other is not work:
-                assert not is_there(self._cluster.job(other)), f"{name} beside {other.job_name}"
+                there = is_there(self._cluster.job(other)) and not self._cluster.is_lost(other)
+                assert not there, f"{name} beside {other.job_name}"
                 assert other.attempt != work.attempt or other.disturbed, f"{name} was made twice"
 
     def _check_stopped_job(self, change: Change) -> None:

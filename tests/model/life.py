@@ -5,7 +5,7 @@ is just never resumed. Only what needs a network is replaced: the transport belo
 are Streams here.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,6 +32,8 @@ RESYNC = 600.0
 WORKERS = 2
 RESTLESS = 600
 """Requests in one go after which a controller counts as never coming to rest."""
+SHORTEST, HURRIED = 0.05, 5
+"""Seconds in which a time that has passed has a build looked at again; how often in a row something can have passed."""
 
 Fault = Literal["none", "refused", "unheard", "held"]
 """What happens to a request. `unheard`: carried out, but the connection breaks; `held`: carried out, answered later."""
@@ -143,6 +145,7 @@ class Life:
         self.api = api
         self.loop = ModelLoop()  # type: ignore[abstract]
         self.calls: list[Call] = []
+        self._hurried: Counter[Key] = Counter()
         self.made: dict[str, str] = {}
         """Jobs it has made, and knows that it has: their uids by name."""
         self.ready = False
@@ -206,10 +209,17 @@ class Life:
                 self.queue.failed(key, getattr(error, "retry_after", None) or 0.0)
             else:
                 self.queue.succeeded(key)
+                self._check_not_hurried(key, again)
                 if again is not None:
                     self.queue.add_after(key, again)
             finally:
                 self.queue.done(key)
+
+    def _check_not_hurried(self, key: Key, again: float | None) -> None:
+        """Who waits for a time that has passed would look again for ever."""
+        hurried = again is not None and 0 < again <= SHORTEST
+        self._hurried[key] = self._hurried[key] + 1 if hurried else 0
+        assert self._hurried[key] < HURRIED, f"{self.name} looks at {key.name} again and again"
 
     async def _resync(self) -> None:
         self.syncing = True

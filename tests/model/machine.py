@@ -255,6 +255,15 @@ class Machine(RuleBasedStateMachine):
     def a_pod_ends(self, index: int, end: End) -> None:
         self.world.cluster.run_to_end(self._one_of(self.world.cluster.busy(), index), end)
 
+    @precondition(lambda self: self.world.cluster.busy())
+    @rule(index=INDEX)
+    def a_node_is_lost(self, index: int) -> None:
+        self.world.cluster.lose_node(self._one_of(self.world.cluster.busy(), index))
+
+    @rule()
+    def nodes_come_back(self) -> None:
+        self.world.cluster.nodes_come_back()
+
     @precondition(lambda self: self.world.api.all("jobs"))
     @rule(index=INDEX, pod=st.booleans())
     def somebody_deletes(self, index: int, pod: bool) -> None:

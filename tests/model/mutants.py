@@ -11,7 +11,7 @@ from copr_operator.controller.reconciler import Reconciler
 from copr_operator.controller.results import Results
 from copr_operator.controller.table import Table
 from copr_operator.core import decision, dropped, ends, forks, gates, outcome, package, plan, steps
-from tests.model import batch_scenes, fork_scenes, package_scenes, scenes
+from tests.model import batch_scenes, fork_scenes, package_scenes, pod_scenes, scenes
 from tests.support.mutation import Edit, changed
 
 
@@ -173,14 +173,14 @@ MUTANTS = (
         "a pod without a node has a deadline",
         Edit(outcome._running, "if not pod.scheduled:", "if False:"),
         "was called infrastructure",
-        scenes.no_node_takes_a_pod_for_hours,
+        pod_scenes.no_node_takes_a_pod_for_hours,
     ),
     Mutant(
         "the time without a node counts",
         Edit(outcome._running, "pod.node_since + timedelta(seconds=deadlines.starting)",
              "pod.created + timedelta(seconds=deadlines.starting)"),
         "was called infrastructure",
-        scenes.no_node_takes_a_pod_for_hours,
+        pod_scenes.no_node_takes_a_pod_for_hours,
     ),
     Mutant(
         "canceled is written before the Jobs are stopped",
@@ -211,13 +211,13 @@ MUTANTS = (
         "two attempts run at once",
         Edit(gates._previous_job_gate, 'job is not None and job.state == "active"', "False"),
         "-2 beside ",
-        scenes.a_pod_does_not_start,
+        pod_scenes.a_pod_does_not_start,
     ),
     Mutant(
         "Jobs that nobody needs run on",
         Edit(ends.leftovers, "job is not None and done and", "False and"),
         "runs on, and nobody needs it",
-        scenes.the_last_attempt_does_not_start,
+        pod_scenes.the_last_attempt_does_not_start,
     ),
     Mutant(
         "what the Events of a Job said outlives it",
@@ -231,10 +231,16 @@ MUTANTS = (
         "a rerun goes on without an SRPM of its own",
         scenes.a_failed_chroot_is_rerun,
     ),
+    Mutant(
+        "a refusal that is over is waited for",
+        Edit(steps._refused, "again if held else None", "again"),
+        "looks at one again and again",
+        pod_scenes.a_chroot_is_disabled_while_a_quota_holds_its_job,
+    ),
     # failures and attempts
     Mutant(
         "a user's failure is tried again",
-        Edit(plan._Planner._retried, "FAILURES[fault.reason].failure_class is not FailureClass.INFRA", "False"),
+        Edit(plan._Planner._retried, "known is None or known.failure_class is not FailureClass.INFRA", "False"),
         "user was called infrastructure",
         scenes.the_spec_is_broken,
     ),
@@ -242,13 +248,37 @@ MUTANTS = (
         "there is no last attempt",
         Edit(plan._Planner._retried, "step.attempt >= names.MAX_ATTEMPTS", "False"),
         "one attempt too many",
-        scenes.every_pod_is_evicted,
+        pod_scenes.every_pod_is_evicted,
     ),
     Mutant(
         "an eviction is the user's failure",
-        Edit(outcome._why_failed, "if pod.disrupted:", "if False:"),
+        Edit(outcome._why_failed, "if disrupted:", "if False:"),
         "evicted was called the user's failure",
-        scenes.every_pod_is_evicted,
+        pod_scenes.every_pod_is_evicted,
+    ),
+    Mutant(
+        "a node that is lost ends its pods",
+        Edit(outcome.lost_at, "pod is None or", "True or"),
+        "it never comes so far",
+        pod_scenes.the_node_of_a_build_is_lost,
+    ),
+    Mutant(
+        "what runs on a lost node is waited for",
+        Edit(gates._previous_job_gate, "job.deleting and lost is not None and", "False and"),
+        "it never comes so far",
+        pod_scenes.the_node_of_a_build_is_lost,
+    ),
+    Mutant(
+        "what is deleted is lost at once",
+        Edit(outcome.lost_at, "timedelta(seconds=deadlines.lost)", "timedelta(0)"),
+        "-2 beside ",
+        pod_scenes.a_pod_does_not_start,
+    ),
+    Mutant(
+        "a build that has run waits in a queue",
+        Edit(plan._Planner._has_had_a_node, "step.attempt > 1", "False"),
+        "a new attempt begins as failed",
+        pod_scenes.a_pod_is_evicted_after_the_queue_timeout,
     ),
     Mutant(
         "a lost Job is a success",

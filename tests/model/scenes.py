@@ -120,55 +120,9 @@ def a_build_excludes_an_architecture(story: Story) -> None:
     assert (story.state(X86), story.state(ARM)) == ("skipped", "pending")
 
 
-def every_pod_is_evicted(story: Story) -> None:
-    story.goes_on(lambda: status_of(story.build).state == "failed", "evicted")
-    part = story.part(SRC)
-    assert part is not None
-    assert part.attempt == names.MAX_ATTEMPTS
-
-
 def the_spec_is_broken(story: Story) -> None:
     story.source_is("succeeded")
     story.goes_on(lambda: status_of(story.build).state == "failed", "user")
-
-
-def the_last_attempt_does_not_start(story: Story) -> None:
-    """Its Job is not ended by anything but the controller."""
-    part = story.part
-    story.goes_on(lambda: (p := part(SRC)) is not None and p.attempt == names.MAX_ATTEMPTS, "evicted")
-    story.goes_on(lambda: story.work().attempt == names.MAX_ATTEMPTS and story.work().pod is not None)
-    story.gets_its_node()
-    CLOCK.seconds += 601
-    story.controller_acts()
-
-
-def no_node_takes_a_pod_for_hours(story: Story) -> None:
-    """It is waited for, and has all its time to start when a node takes it."""
-    story.world.api.refuse_pods = True
-    story.source_is("starting")
-    story.world.api.refuse_pods = False
-    story.cluster_acts()
-    assert (story.work().pod is not None, story.work().stage) == (True, "unscheduled")
-    for _ in range(2):
-        story.controller_acts()
-        CLOCK.seconds += 3600
-    story.gets_its_node()
-    CLOCK.seconds += 599
-    story.controller_acts()
-    assert (story.work().attempt, story.state()) == (1, "starting")
-    a_build_succeeds(story)
-
-
-def a_pod_does_not_start(story: Story) -> None:
-    """A node has it, but its Job and pod take their time to go when the deadline has passed."""
-    story.source_is("starting")
-    story.cluster_acts()
-    story.gets_its_node()
-    story.controller_acts()
-    CLOCK.seconds += 601
-    story.controller_acts()
-    CLOCK.seconds += 61
-    story.controller_acts()
 
 
 def a_pod_is_gone_before_its_job_has_ended(story: Story) -> None:
@@ -395,11 +349,7 @@ SCENES = (
     a_build_succeeds,
     a_build_whose_results_stay_succeeds,
     a_build_excludes_an_architecture,
-    every_pod_is_evicted,
     the_spec_is_broken,
-    the_last_attempt_does_not_start,
-    no_node_takes_a_pod_for_hours,
-    a_pod_does_not_start,
     a_pod_is_gone_before_its_job_has_ended,
     a_jobs_end_is_seen_before_its_pods,
     a_finished_job_expires_while_others_run,

@@ -3,6 +3,7 @@
 Everything here comes from untrusted code: names, headers and the order of files included.
 """
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -15,6 +16,10 @@ SOURCE_SUFFIX = ".src.rpm"
 _VERSION = re.compile(r"[A-Za-z0-9._+~^]+")
 _ARCH = re.compile(r"[A-Za-z0-9_]+")
 _EVR = re.compile(r"(?:([0-9]+):)?([^:-]+)-([^:-]+)")
+
+MAX_ARCH_TAGS = 2048
+"""Bytes. The controller hears of ExclusiveArch, ExcludeArch and BuildArch in a termination message, beside names and
+checksums; all architectures that rpm knows are less."""
 
 _X86_64 = frozenset({"x86_64", "x86_64_v2", "x86_64_v3", "x86_64_v4", "amd64", "ia32e"})
 _I386 = frozenset({"i386", "i486", "i586", "i686", "athlon", "geode"})
@@ -85,6 +90,9 @@ def check_srpm(name: str, rpm: RpmFile) -> Package:
     if len(rpm.name) > MAX_PACKAGE_NAME:
         raise RefusedError("PackageNameTooLong", f"{rpm.name[:120]} has {len(rpm.name)} characters")
     _check_nevra(name, rpm, "SRPMInvalid")
+    tags = len(json.dumps([rpm.exclusive_arch, rpm.exclude_arch, rpm.build_arch]))
+    if tags > MAX_ARCH_TAGS:
+        raise RefusedError("SRPMInvalid", f"{name}: its architecture tags have {tags} bytes, above {MAX_ARCH_TAGS}")
     return Package(name=rpm.name, version=rpm.evr)
 
 

@@ -24,6 +24,8 @@ class Deadlines:
     """Added to the build's own timeout, which the wrapper in the pod keeps."""
     stopping: int = 120
     """For the pods of a deleted build to end; their grace period is 70 s."""
+    lost: int = 60
+    """For a deleted pod to end after the grace it was given: later its node can't be reached."""
     refused_look: int = 10
     """A Job without a pod for so long may be held back by quota or admission: its Events are read."""
     backend_retry: int = 10

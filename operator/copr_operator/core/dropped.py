@@ -5,9 +5,9 @@ from dataclasses import replace
 from copr_operator.api.build import ChrootStatus
 from copr_operator.core import gates, names
 from copr_operator.core.config import OperatorConfig
-from copr_operator.core.observed import Observed, format_time
+from copr_operator.core.observed import Observed
 from copr_operator.core.outcome import Fault
-from copr_operator.core.status import failure_status
+from copr_operator.core.status import chroots_failed
 
 
 def without_dropped(observed: Observed, config: OperatorConfig) -> Observed:
@@ -24,22 +24,11 @@ def without_dropped(observed: Observed, config: OperatorConfig) -> Observed:
     if not left:
         return observed
     where = f"{build.spec.owner}/{build.spec.project}"
-    failures = {
-        name: failure_status(
-            Fault("ChrootNotInProject", f"{name} was taken out of {where} before it was begun", "build"),
-            name, build, config, step="validation",
-        )
+    faults = {
+        name: Fault("ChrootNotInProject", f"{name} was taken out of {where} before it was begun", "build")
         for name in left
-    }  # fmt: skip
-    ended = format_time(observed.now)
-    chroots = [
-        chroot.model_copy(update={"state": "failed", "ended_at": ended, "failure": failures[chroot.name]})
-        if chroot.name in left
-        else chroot
-        for chroot in build.status.chroots
-    ]
-    first = next(failures[chroot.name] for chroot in chroots if chroot.name in left)
-    status = build.status.model_copy(update={"chroots": chroots, "failure": build.status.failure or first})
+    }
+    status = chroots_failed(build.status, faults, build, config, observed.now)
     return replace(observed, build=replace(build, status=status))
 
 

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from copr_operator.api.build import BuildStatus, ChrootStatus, PackageStatus, SourceStatus, SrpmStatus
+from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.api.common import TERMINAL
-from copr_operator.core import names
+from copr_operator.core import kept
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, format_time
 from copr_operator.core.wire import CopiedBuild
@@ -16,14 +16,10 @@ def taken_over(
     """The status with what was taken over; a chroot in which the other build has no packages is skipped."""
     assert copied.package is not None and copied.srpm is not None  # noqa: S101, PT018 (core.plan has seen both)
     times = {"started_at": format_time(now), "ended_at": format_time(now)}
-    path = names.srpm_dir(build.spec.owner, build.dirname, status.id or 0)
     source = (status.source or SourceStatus(state="pending")).model_copy(
         update={
             "state": "succeeded",
-            "package": PackageStatus(name=copied.package.name, version=copied.package.version),
-            "srpm": SrpmStatus(
-                url=f"{config.results_url}/results/{path}/{copied.srpm.name}", sha256=copied.srpm.sha256
-            ),
+            **kept.package_and_srpm(copied.package, copied.srpm, build, status.id or 0, config),
             **times,
         }
     )

@@ -1,7 +1,8 @@
 """What must be there before a step may start. A closed gate says what it waits for: nothing waits without a reason."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import ceil
 
 from copr_operator.api.common import ConditionStatus
 from copr_operator.core import names, outcome, sources
@@ -92,14 +93,23 @@ def _repositories_gate(observed: Observed, chosen: tuple[str, ...], config: Oper
     return None
 
 
+def _seconds_until(time: datetime | None, now: datetime) -> int | None:
+    return max(1, ceil((time - now).total_seconds())) if time is not None and time > now else None
+
+
 def _previous_job_gate(observed: Observed, step: str, attempt: int, config: OperatorConfig) -> Gate | None:
-    """Two tries of a step never run at once, and the next one comes after a pause that doubles each time."""
+    """Two tries of a step never run at once, as far as anything is heard of them, and the next one comes after a pause
+    that doubles each time."""
     if attempt == 1:
         return None
     for number in range(1, attempt):
         job = observed.jobs.get(names.job_name(observed.build.uid, step, number))
         if job is not None and job.state == "active":
-            return Gate("WaitingForPreviousJob", f"Job {job.name} of the previous attempt is still going away")
+            lost = outcome.lost_at(observed.pods.get(job.uid), config.deadlines)
+            if job.deleting and lost is not None and observed.now >= lost:
+                continue  # it goes when its node comes back or is removed, which may be never
+            message = f"Job {job.name} of the previous attempt is still going away"
+            return Gate("WaitingForPreviousJob", message, look_again=_seconds_until(lost, observed.now))
     previous = observed.jobs.get(names.job_name(observed.build.uid, step, attempt - 1))
     if previous is None or previous.finished is None:
         return None

@@ -8,6 +8,7 @@ from copr_operator.core import arches, names, sources
 from copr_operator.core.config import BuildPods, OperatorConfig
 from copr_operator.core.observed import BuildView, Observed
 from copr_operator.core.outcome import COLLECT, FETCH, work_container
+from copr_operator.core.quantities import smaller
 from copr_operator.core.stepplan import step_plan
 from copr_operator.core.wire import AgentExit, ScmSource, StepPlan
 
@@ -164,16 +165,21 @@ def _image_chroot(observed: Observed, step: str) -> str | None:
 def chroot_resources(
     resources: ChrootResources | None, build: BuildView, config: OperatorConfig
 ) -> dict[str, dict[str, str]]:
-    """Requests and limits of the untrusted container. Its memory limit is the build's own."""
-    memory = f"{build.spec.memory_limit_mb}Mi"
+    """Requests and limits of the untrusted container. Its memory limit is the build's own, and the limits come from
+    several people, so no request is taken as it is: above its limit it would have the API server refuse the Job."""
     if resources is None:
         resources = ChrootResources(cpu_request=config.source_cpu_request, storage_limit=config.source_storage_limit)
-    wanted = resources.memory_request
-    request = memory if wanted == "256Mi" and build.spec.memory_limit_mb < 256 else wanted
-    return {
-        "requests": {"cpu": resources.cpu_request, "memory": request, "ephemeral-storage": resources.storage_request},
-        "limits": {"cpu": resources.cpu_limit, "memory": memory, "ephemeral-storage": resources.storage_limit},
+    limits = {
+        "cpu": resources.cpu_limit,
+        "memory": f"{build.spec.memory_limit_mb}Mi",
+        "ephemeral-storage": resources.storage_limit,
     }
+    requests = {
+        "cpu": resources.cpu_request,
+        "memory": resources.memory_request,
+        "ephemeral-storage": resources.storage_request,
+    }
+    return {"requests": {name: smaller(requests[name], limits[name]) for name in limits}, "limits": limits}
 
 
 def _work(
@@ -264,11 +270,14 @@ def _source_volumes(build: BuildView, plan: StepPlan) -> list[dict[str, Any]]:
     return volumes
 
 
+def _literal(json: str) -> str:
+    """The same JSON without a dollar sign: the kubelet would make `$` of `$$`, and put variables in for `$(NAME)`."""
+    return json.replace("$", "\\u0024")
+
+
 def _agent(name: str, plan: StepPlan, config: OperatorConfig, *, writes: tuple[str, ...]) -> dict[str, Any]:
     """A trusted container. Root of the pod's user namespace, so that it can read what uid 1000 left."""
-    env = [
-        {"name": "COPR_PLAN", "value": plan.model_dump_json(exclude_none=True)},
-    ]
+    env = [{"name": "COPR_PLAN", "value": _literal(plan.model_dump_json(exclude_none=True))}]
     mounts: list[dict[str, Any]] = [
         {"name": "token", "mountPath": names.TOKEN_PATH.rpartition("/")[0], "readOnly": True},
         {"name": "ctl", "mountPath": names.CTL_DIR, "readOnly": "ctl" not in writes},

@@ -52,6 +52,8 @@ class PodView:
     """Its sandbox is there: containers can be started in it."""
     disrupted: bool = False
     deleting: bool = False
+    gone_by: datetime | None = None
+    """Of a deleted pod: when the grace that it was given is over."""
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
 
     @property

@@ -4,14 +4,14 @@ Only exit codes of the trusted containers and Pod conditions may mean an infrast
 brought about by the code that is built, and would buy it free retries.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from pydantic import ValidationError
 
 from copr_operator.api.common import Phase
-from copr_operator.core import names
+from copr_operator.core import kept, names
 from copr_operator.core.config import Deadlines
 from copr_operator.core.observed import ContainerView, JobView, PodView
 from copr_operator.core.reasons import FAILURES, FailureClass
@@ -21,9 +21,10 @@ from copr_operator.core.wire import WRAPPER_REASONS, AgentExit, StepSummary
 FETCH: Final = "fetch"
 COLLECT: Final = "collect"
 
-POD_LAG: Final = 30
+POD_LAG: Final = 90
 """Seconds for which an ended Job's pod is waited for. Jobs and Pods are two watches, and nothing orders them: a Job
-that is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed."""
+that is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed. So long
+it takes until a watch that has fallen silent is noticed (`KubeClient.watch`) and taken up again (`Reflector`)."""
 
 StepName = Literal["fetch", "source", "build", "collect"]
 
@@ -78,9 +79,20 @@ def read_step(
     if job.state == "failed":
         return Reading("failed", "", fault=_why_failed(step, job, pod), ended=job.finished)
     reading = _running(step, job, pod, timeout=timeout, deadlines=deadlines)
+    lost = lost_at(pod, deadlines)
+    if lost is not None and not job.suspended:
+        reading = replace(reading, deadline=min(lost, reading.deadline or lost))
     if reading.deadline is not None and now >= reading.deadline:
         return Reading("failed", "", fault=_overdue(step, reading, pod), ended=now)
     return reading
+
+
+def lost_at(pod: PodView | None, deadlines: Deadlines) -> datetime | None:
+    """When a deleted pod that has not ended will not do so any more: nothing is heard of its node. What is left of it
+    may run on there, but the backend takes nothing from it once the status has the next attempt."""
+    if pod is None or pod.gone_by is None or pod.phase == "Failed":
+        return None
+    return pod.gone_by + timedelta(seconds=deadlines.lost)
 
 
 def _pod_awaited_until(job: JobView, pod: PodView | None) -> datetime | None:
@@ -88,7 +100,7 @@ def _pod_awaited_until(job: JobView, pod: PodView | None) -> datetime | None:
 
     A complete Job has a pod that has succeeded, whichever others it had.
     """
-    told = job.state == "failed" and pod is not None and pod.phase == "Failed"
+    told = job.state == "failed" and (_says_disrupted(job) or (pod is not None and pod.phase == "Failed"))
     if job.finished is None or told:
         return None
     return job.finished + timedelta(seconds=POD_LAG)
@@ -117,9 +129,8 @@ def _told_fault(step: str, summary: StepSummary | None) -> Fault | None:
         return Fault("CollectFailed", "the collect container left no summary that can be read", COLLECT)
     if summary.outcome == "failed":
         return _from_summary(step, summary)
-    if step == names.SOURCE_STEP and (summary.package is None or summary.srpm is None):
-        return Fault("CollectFailed", "the collect container's summary names no SRPM", COLLECT)
-    return None
+    lacks = kept.problem(summary.package, summary.srpm, summary.source_sha256) if _is_source(step) else ""
+    return Fault("CollectFailed", f"the collect container's summary {lacks}", COLLECT) if lacks else None
 
 
 def _from_summary(step: str, summary: StepSummary) -> Fault:
@@ -141,16 +152,20 @@ _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 """The runtime's, of a container that has ended without having run; its message is the runtime's too."""
 
 
+def _says_disrupted(job: JobView) -> bool:
+    """Whether the Job itself says why it failed, whatever was seen of its pod: only one that failed can bring that."""
+    return job.reason == "PodFailurePolicy" and "DisruptionTarget" in job.message
+
+
 def _why_failed(step: str, job: JobView, pod: PodView | None) -> Fault:
     work_name = work_container(step)
+    disrupted = _says_disrupted(job) or (pod is not None and pod.disrupted)
+    if disrupted:
+        return Fault("Disrupted", (pod and pod.message) or job.message or "the pod was disrupted", work_name)
     if pod is None:
-        if job.reason == "PodFailurePolicy" and "DisruptionTarget" in job.message:
-            return Fault("Disrupted", job.message, work_name)
         return Fault("PodLost", f"the Job failed ({job.reason}: {job.message}) and its pod is gone", work_name)
     fetch, work, collect = (pod.containers.get(name) for name in (FETCH, work_name, COLLECT))
     summary = _summary(collect)
-    if pod.disrupted:
-        return Fault("Disrupted", pod.message or job.message or "the pod was disrupted", work_name)
     if pod.reason == "Evicted":  # without DisruptionTarget the kubelet evicts for the pod's own storage use
         return Fault("StorageLimit", pod.message, work_name)
     for name, container in pod.containers.items():
@@ -232,6 +247,8 @@ def _running(step: str, job: JobView, pod: PodView | None, *, timeout: int, dead
     fetch = pod.containers.get(FETCH)
     if fetch is not None and fetch.state == "running":  # a large repository may take as long as all else together
         deadline = (fetch.started or pod.node_since) + timedelta(seconds=deadlines.fetching)
+    elif fetch is not None and fetch.finished is not None:  # what follows may have an image to pull, as fetch had
+        deadline = max(deadline, fetch.finished + timedelta(seconds=deadlines.starting))
     reason, message = _why_held(pod) or ("Starting", _why_starting(pod))
     return Reading("starting", reason, message, deadline=deadline)
 
@@ -258,6 +275,8 @@ def _why_starting(pod: PodView) -> str:
 
 def _overdue(step: str, reading: Reading, pod: PodView | None) -> Fault:
     work_name = work_container(step)
+    if pod is not None and (pod.disrupted or pod.deleting):  # the time that has passed is not the user's
+        return Fault("Disrupted", f"the pod was to end, and node {pod.node} has not ended it", work_name)
     if reading.state == "starting" and pod is not None:
         for name, container in sorted(pod.containers.items()):
             if container.reason in _PULL_ERRORS:

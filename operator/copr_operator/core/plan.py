@@ -8,9 +8,9 @@ an ended step is latched in the status and never read again, so Jobs may vanish 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, PackageStatus, SourceStatus, SrpmStatus
+from copr_operator.api.build import BuildStatus, ChrootStatus, FailureStatus, SourceStatus
 from copr_operator.api.common import TERMINAL, Phase
-from copr_operator.core import actions, arches, forks, gates, names, reruns, sources
+from copr_operator.core import actions, arches, forks, gates, kept, names, reruns, sources
 from copr_operator.core.actions import Action
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.decision import Plan, Urgency, urgency
@@ -20,7 +20,7 @@ from copr_operator.core.observed import Observed, format_time
 from copr_operator.core.outcome import Fault
 from copr_operator.core.reasons import FAILURES, FailureClass
 from copr_operator.core.selection import select
-from copr_operator.core.status import BUILD_MESSAGE_LIMIT, conclude, failure_status, overall
+from copr_operator.core.status import BUILD_MESSAGE_LIMIT, chroots_failed, conclude, failure_status, overall
 from copr_operator.core.steps import Step, read
 
 
@@ -73,7 +73,7 @@ class _Planner:
             return self._cancel(status)
         queue_end = self._queue_end(status)
         if queue_end is not None and self.observed.now >= queue_end:
-            status = self._give_up(status, "QueueTimeout", f"still waiting: {self.reason}: {self.message}")
+            status = self._queued_too_long(status)
         elif queue_end is not None:
             self.wake.append(queue_end)
         return self._finish(status)
@@ -150,7 +150,7 @@ class _Planner:
             if gate is None and not self.build.spec.cancel:
                 self.actions.append(actions.CopyResults())
             return status.model_copy(update={"source": source})
-        if copied.package is None or not copied.chroots:
+        if kept.problem(copied.package, copied.srpm) or not copied.chroots:
             return self._give_up(status, "NothingToFork", "the other build has no results that could be taken over")
         return forks.taken_over(status, copied, self.build, self.config, self.observed.now)
 
@@ -205,19 +205,8 @@ class _Planner:
         summary = step.summary
         assert summary is not None and summary.package is not None and summary.srpm is not None  # noqa: S101, PT018
         self.important = True
-        path = names.srpm_dir(self.build.spec.owner, self.build.dirname, status.id or 0)
-        source = source.model_copy(
-            update={
-                "package": PackageStatus(name=summary.package.name, version=summary.package.version),
-                "srpm": SrpmStatus(
-                    url=f"{self.config.results_url}/results/{path}/{summary.srpm.name}", sha256=summary.srpm.sha256
-                ),
-                "sha256": summary.source_sha256,
-                "exclusive_arch": list(summary.exclusive_arch),
-                "exclude_arch": list(summary.exclude_arch),
-                "build_arch": list(summary.build_arch),
-            }
-        )
+        made = kept.package_and_srpm(summary.package, summary.srpm, self.build, status.id or 0, self.config)
+        source = source.model_copy(update={**made, "sha256": summary.source_sha256, **kept.arch_tags(summary)})
         tags = (summary.exclusive_arch, summary.exclude_arch, summary.build_arch)
         ended = format_time(self.observed.now)
         chroots = [
@@ -278,9 +267,11 @@ class _Planner:
     def _retried(self, step: Step, fault: Fault) -> Step:
         """An infrastructure failure becomes the next attempt, due after a delay; any other failure stays one.
 
-        A build that is being canceled has no next attempt, and its lost Job is not a failure.
+        A build that is being canceled has no next attempt, and its lost Job is not a failure. A reason that only a
+        newer version's pods know (after a rollback) is taken for the user's: most are.
         """
-        if FAILURES[fault.reason].failure_class is not FailureClass.INFRA:
+        known = FAILURES.get(fault.reason)
+        if known is None or known.failure_class is not FailureClass.INFRA:
             return step
         if self.build.spec.cancel:
             return Step(step.name, step.attempt)
@@ -317,12 +308,24 @@ class _Planner:
 
     def _queue_end(self, status: BuildStatus) -> datetime | None:
         """When a build that waits is to be given up. Only one of which no pod has had a node yet is waiting."""
-        timeout, source = self.build.spec.queue_timeout, status.source
-        if timeout is None or source is None or source.state not in ("pending", "starting"):
-            return None
-        if any(pod.scheduled for pod in self.observed.pods.values()):
+        timeout = self.build.spec.queue_timeout
+        if timeout is None or status.state in TERMINAL or self._has_had_a_node(status):
             return None
         return self.build.created + timedelta(seconds=timeout)
+
+    def _has_had_a_node(self, status: BuildStatus) -> bool:
+        """By its pods and, when they are gone, by what is latched: a step that ran had one, and so had one that is
+        tried again, but for a Job that was lost in the queue. A rerun's first pods are its chroots'."""
+        if any(pod.scheduled for pod in self.observed.pods.values()):
+            return True
+        own = status.source if self.build.spec.rerun_of is None else None
+        steps: list[SourceStatus | ChrootStatus] = [*status.chroots, *([own] if own is not None else [])]
+        return any(
+            step.attempt > 1
+            or step.state in ("running", "importing", "succeeded")
+            or (step.state == "failed" and step.started_at is not None)
+            for step in steps
+        )
 
     def _give_up(self, status: BuildStatus, reason: str, message: str) -> BuildStatus:
         """The build fails by what is known without running it. If it has a Job, that is stopped afterwards."""
@@ -333,6 +336,15 @@ class _Planner:
         )
         failure = failure_status(fault, None, self.build, self.config, step="validation")
         return _all_failed(status, source, failure).model_copy(update={"state": "failed"})
+
+    def _queued_too_long(self, status: BuildStatus) -> BuildStatus:
+        message = f"still waiting: {self.reason}: {self.message}"
+        if status.source is None or status.source.state not in TERMINAL:
+            return self._give_up(status, "QueueTimeout", message)
+        self.important = True  # a rerun's, which has its SRPM
+        faults = {c.name: Fault("QueueTimeout", message, "build") for c in status.chroots if c.state not in TERMINAL}
+        status = chroots_failed(status, faults, self.build, self.config, self.observed.now)
+        return status.model_copy(update={"state": "failed"})
 
     def _cancel(self, status: BuildStatus) -> Plan:
         """First the Jobs, then the state: once it is written nobody looks at the Jobs again."""

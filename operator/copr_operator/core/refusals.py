@@ -18,10 +18,18 @@ def of_job(status: int, message: str, at: datetime) -> Refusal | None:
     403 is quota, admission or our own rights, and 404 a namespace that goes away: they wait. What the schema or the
     server itself refuses can't become right.
     """
-    if status not in (400, 403, 404, 413, 422):
+    if not is_refusal(status, message):
         return None
-    waits = status in (403, 404) or any(words in message for words in _ADMISSION)
+    waits = status in (403, 404) or status >= 500 or any(words in message for words in _ADMISSION)
     return Refusal(status, message[:MESSAGE_LIMIT], at, waits="Held" if waits else "")
+
+
+def is_refusal(status: int, message: str) -> bool:
+    """Whether the object was refused, and not the request only: that would be sent again without a word to anybody.
+
+    A webhook that can't be called refuses too, by an error of the server's: it may be down for as long as it likes.
+    """
+    return status in (400, 403, 404, 413, 422) or (status >= 500 and "webhook" in message)
 
 
 def of_name(job: Mapping[str, Any], at: datetime) -> Refusal:

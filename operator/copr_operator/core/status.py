@@ -1,11 +1,13 @@
 """The parts of a CoprBuild's status that follow from the others: overall state, times, conditions, failures."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from copr_operator.api.build import BuildStatus, FailureStatus
 from copr_operator.api.common import TERMINAL, Condition, ConditionStatus, Phase
 from copr_operator.core import names
 from copr_operator.core.config import OperatorConfig
+from copr_operator.core.kept import MAX_REASON
 from copr_operator.core.observed import BuildView, format_time
 from copr_operator.core.outcome import Fault
 from copr_operator.core.reasons import FAILURES, FailureClass
@@ -44,12 +46,29 @@ def failure_status(
     limit = limit or (BUILD_MESSAGE_LIMIT if chroot is None else CHROOT_MESSAGE_LIMIT)
     return FailureStatus(
         failure_class=(reason.failure_class if reason else FailureClass.USER).value,
-        reason=fault.reason,
+        reason=fault.reason[:MAX_REASON],
         step=step or fault.step,
         chroot=chroot,
         message=shorten(fault.message, limit),
         log_url=_log_url(build, chroot, config) if step is None else None,
     )
+
+
+def chroots_failed(
+    status: BuildStatus, faults: Mapping[str, Fault], build: BuildView, config: OperatorConfig, now: datetime
+) -> BuildStatus:
+    """The same with these chroots failed by what is known without running them. The first speaks for the build, if
+    none has failed before."""
+    failures = {name: failure_status(fault, name, build, config, step="validation") for name, fault in faults.items()}
+    ended = format_time(now)
+    chroots = [
+        chroot.model_copy(update={"state": "failed", "ended_at": ended, "failure": failures[chroot.name]})
+        if chroot.name in failures
+        else chroot
+        for chroot in status.chroots
+    ]
+    first = next((chroot.failure for chroot in chroots if chroot.name in failures), None)
+    return status.model_copy(update={"chroots": chroots, "failure": status.failure or first})
 
 
 def shorten(message: str, limit: int) -> str:

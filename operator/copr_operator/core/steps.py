@@ -76,8 +76,10 @@ def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, conf
         fault = Fault(reason, refusal.message, outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
     again = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)
+    held = observed.now < again
+    look_again = again if held else None  # afterwards it is made, or something else is in the way and tells of itself
     return Step(
-        name, attempt, reason=refusal.waits, message=refusal.message, held=observed.now < again, look_again=again
+        name, attempt, reason=refusal.waits, message=refusal.message, held=held, look_again=look_again
     )  # fmt: skip
 
 

@@ -195,6 +195,7 @@ def pod_view(obj: Mapping[str, Any]) -> PodView:
         sandboxed=(conditions.get("PodReadyToStartContainers") or {}).get("status") == "True",
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
         deleting="deletionTimestamp" in meta,
+        gone_by=parse_time(meta.get("deletionTimestamp")),
         containers=_by_one_clock(containers, meta),
     )
 

@@ -228,6 +228,9 @@ class FinishRequest(WireModel):
     """Files sent with PUT that belong to the result; the logs are not among them."""
 
 
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class Package(WireModel):
     name: str
     version: str
@@ -249,7 +252,7 @@ class StepSummary(WireModel):
     exclusive_arch: tuple[str, ...] = ()
     exclude_arch: tuple[str, ...] = ()
     build_arch: tuple[str, ...] = ()
-    packages: int = 0
+    packages: Count = 0
     """How many RPMs were published, the SRPM included."""
     source_sha256: str | None = None
     """Checksum of the file that a link or upload brought."""
@@ -325,7 +328,7 @@ class CopyBuildRequest(WireModel):
 
 class CopiedChroot(WireModel):
     name: str
-    packages: int
+    packages: Count
 
 
 class CopiedBuild(WireModel):

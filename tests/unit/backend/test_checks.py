@@ -7,7 +7,7 @@ import pytest
 from copr_operator.backend import checks
 from copr_operator.backend.errors import RefusedError
 from copr_operator.backend.inspector import RpmFile
-from copr_operator.core.wire import ArtifactRef, Package
+from copr_operator.core.wire import ArtifactRef, Package, StepSummary, fit_summary
 
 CHROOT = "fedora-43-x86_64"
 HELLO = Package(name="hello", version="1.0-1")
@@ -27,6 +27,22 @@ def named(*found: RpmFile) -> list[tuple[str, RpmFile]]:
 
 def refs(*names: str) -> list[ArtifactRef]:
     return [ArtifactRef(name=name, sha256="0" * 64) for name in names]
+
+
+def test_an_srpm_may_name_all_architectures_there_are_and_no_novels() -> None:
+    """The controller hears of them in a termination message."""
+    many = tuple(f"arch{number}" for number in range(150))
+    source = rpm(arch="src", exclusive_arch=many)
+    package = checks.check_srpm(source.file_name, source)
+    told = StepSummary(
+        outcome="succeeded", package=package, source_sha256="0" * 64, exclusive_arch=many, log_tail="x" * 2048,
+        srpm=ArtifactRef(name="n" * 240, sha256="0" * 64, size=2**40),
+    )  # fmt: skip
+    assert StepSummary.model_validate_json(fit_summary(told)).exclusive_arch == many
+    endless = rpm(arch="src", exclusive_arch=many, exclude_arch=many)
+    with pytest.raises(RefusedError, match="architecture tags") as refused:
+        checks.check_srpm(endless.file_name, endless)
+    assert refused.value.reason == "SRPMInvalid"
 
 
 def test_binaries_noarch_and_the_source_package_of_the_build_are_accepted() -> None:

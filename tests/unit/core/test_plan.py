@@ -137,6 +137,19 @@ class TestWaiting:
         decision = plan(observed(build(imported(), queue_timeout=100), chroots={}, now=200), CONFIG)
         assert (reason(decision), decision.requeue_at) == ("ChrootNotFound", None)
 
+    def test_what_is_tried_again_has_no_queue_timeout_any_more(self) -> None:
+        """It has had its turn, and its pod is gone."""
+        evicted = job(SRC, 1, "failed", reason="PodFailurePolicy", message="condition DisruptionTarget")
+        running = build(accepted(source_state="running", state="running"), queue_timeout=600)
+        decision = plan(observed(running, evicted, now=4000), CONFIG)
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert (decision.status.source.state, decision.status.source.attempt) == ("pending", 2)
+        again = plan(observed(build(decision.status, queue_timeout=600), evicted, now=4000), CONFIG)
+        assert again.actions == (actions.CreateJob(SRC, 2),)
+        queued = plan(observed(build(decision.status, queue_timeout=600), evicted, job(SRC, 2), now=4000), CONFIG)
+        assert queued.status is None or queued.status.state == "starting"
+
     def test_a_job_that_quota_refuses_is_tried_again_after_a_while(self) -> None:
         name = names.job_name(build().uid, SRC, 1)
         refused = {name: Refusal(403, "exceeded quota: jobs", at(60), waits="Held")}
@@ -146,6 +159,15 @@ class TestWaiting:
         assert waiting.requeue_at == at(90)
         again = plan(observed(build(accepted()), refusals=refused, now=90), CONFIG)
         assert again.actions == (actions.CreateJob(SRC, 1),)
+
+    @pytest.mark.parametrize("world", [{"project": None}, {"chroots": {}}])
+    def test_a_refusal_that_is_over_wakes_nobody_while_something_else_is_in_the_way(
+        self, world: dict[str, Any]
+    ) -> None:
+        """A time that has passed would have the controller look again without an end."""
+        refused = {names.job_name(build().uid, SRC, 1): Refusal(403, "exceeded quota: jobs", at(60), waits="Held")}
+        assert plan(observed(build(accepted()), refusals=refused, now=89, **world), CONFIG).requeue_at == at(90)
+        assert plan(observed(build(accepted()), refusals=refused, now=90, **world), CONFIG).requeue_at is None
 
     def test_a_job_without_its_user_namespace_fails_the_build_while_it_is_still_going_away(self) -> None:
         source = job(SRC, deleting=True)

@@ -9,6 +9,7 @@ from copr_operator.api.build import ChrootStatus
 from copr_operator.core import actions, names
 from copr_operator.core.decision import Plan, Urgency
 from copr_operator.core.observed import JobView, PodView, Refusal
+from copr_operator.core.outcome import POD_LAG
 from copr_operator.core.plan import plan
 from tests.support.builders import (
     CONFIG,
@@ -135,6 +136,20 @@ class TestSources:
             "pending" if state == "failed" else state,
             2 if state == "failed" else 1,
         )
+
+    @pytest.mark.parametrize(("seconds", "attempt"), [(601, 1), (959, 1), (1249, 1), (1250, 2)])
+    def test_what_follows_a_large_clone_has_time_to_start(self, seconds: float, attempt: int) -> None:
+        """The kubelet needs a second, and the image of the work may have to be pulled."""
+        source = job(SRC)
+        cloned = container(started=at(5), finished=at(650)) if seconds > 650 else container("running", started=at(5))
+        waiting = pod(source, "Pending", fetch=cloned, source=container("waiting", reason="PodInitializing"))
+        decision = plan(
+            observed(build(accepted(source_state="starting")), source, pods=(waiting,), now=seconds), CONFIG
+        )
+        assert decision.status is not None
+        assert decision.status.source is not None
+        assert decision.status.source.attempt == attempt
+        assert attempt == 2 or decision.requeue_at in (at(665), at(1250))
 
 
 def test_a_project_s_repositories_are_made_sure_of_whatever_its_status_says() -> None:
@@ -284,7 +299,7 @@ class TestPodsWithoutANode:
 
     def test_a_job_that_failed_with_it_is_tried_again_as_ever(self) -> None:
         gone = job(SRC, state="failed", reason="BackoffLimitExceeded")
-        decision = plan(observed(build(self.starting), gone, now=91), CONFIG)
+        decision = plan(observed(build(self.starting), gone, now=60 + POD_LAG), CONFIG)
         assert decision.status is not None
         assert decision.status.source is not None
         assert decision.status.source.attempt == 2
@@ -335,6 +350,15 @@ class TestRetries:
         assert decision.status is not None
         assert decision.status.source is not None
         assert decision.status.source.attempt == 2
+
+    def test_a_reason_that_only_a_newer_version_knows_is_not_tried_again(self) -> None:
+        """After a rollback: the pod is the newer version's."""
+        source = job(SRC, state="failed")
+        ended = pod(source, "Failed", source=container(), collect=said(failed_summary("LicenseForbidden", "no"), 65))
+        decision = plan(observed(build(accepted(source_state="running")), source, pods=(ended,)), CONFIG)
+        assert decision.status is not None
+        assert decision.status.failure is not None
+        assert (decision.status.failure.reason, decision.status.failure.failure_class) == ("LicenseForbidden", "user")
 
     def test_untrusted_code_can_not_buy_a_retry_with_an_exit_code(self) -> None:
         first = job(D12, state="failed")

@@ -16,7 +16,7 @@ SPEAKING = [
     *(ROOT / "core" / name for name in (
         "outcome.py", "steps.py", "gates.py", "selection.py", "plan.py", "stepplan.py", "wire.py", "status.py",
         "package.py", "forks.py", "reruns.py", "refusals.py", "userns.py", "circles.py", "project.py", "decision.py",
-        "ends.py", "dropped.py")),
+        "ends.py", "dropped.py", "kept.py")),
     ROOT / "controller" / "executor.py",
     *sorted((ROOT / "builder" / "agent").glob("*.py")),
     *sorted((ROOT / "backend").glob("*.py")),

@@ -11,13 +11,17 @@ from tests.support.builders import T0
 # Words of Kubernetes 1.36, as tests/integration/test_waits.py sees them.
 POLICY = "jobs.batch \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not on Mondays"
 WEBHOOK = 'admission webhook "validate.example.org" denied the request: not on Mondays'
+WEBHOOK_DOWN = (
+    'Internal error occurred: failed calling webhook "validate.example.org": failed to call webhook: Post '
+    '"https://validate.example.svc:443/?timeout=10s": dial tcp 10.0.0.7:443: connect: connection refused'
+)
 
 
 @pytest.mark.parametrize(
     ("status", "message"),
     [
         (403, "exceeded quota: jobs"), (404, 'namespaces "ns" not found'), (422, POLICY), (400, WEBHOOK),
-        (403, WEBHOOK),
+        (403, WEBHOOK), (500, WEBHOOK_DOWN), (504, WEBHOOK_DOWN),
     ],
 )  # fmt: skip
 def test_quota_admission_and_rights_are_waited_out(status: int, message: str) -> None:

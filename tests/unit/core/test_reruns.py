@@ -9,9 +9,9 @@ from copr_operator.api.build import BuildStatus, ChrootStatus, SourceStatus
 from copr_operator.api.common import Phase
 from copr_operator.core import actions
 from copr_operator.core.decision import Plan, Urgency
-from copr_operator.core.observed import Batch, BuildView
+from copr_operator.core.observed import Batch, BuildView, JobView
 from copr_operator.core.plan import plan
-from tests.support.builders import CONFIG, D12, D13, accepted, at, build, imported, observed, project, reason
+from tests.support.builders import CONFIG, D12, D13, accepted, at, build, imported, job, observed, pod, project, reason
 
 D11 = "debian-11-x86_64"
 THREE = project(D11, D12, D13)
@@ -30,8 +30,8 @@ def rerun(status: BuildStatus | None = None, **changes: Any) -> BuildView:
     return build(status, source=None, rerunOf="first", **changes)
 
 
-def planned(of: BuildView, first: BuildView | None, **world: Any) -> Plan:
-    return plan(observed(of, original=first, **{"project": THREE, **world}), CONFIG)
+def planned(of: BuildView, first: BuildView | None, *jobs: JobView, **world: Any) -> Plan:
+    return plan(observed(of, *jobs, original=first, **{"project": THREE, **world}), CONFIG)
 
 
 def chosen(decision: Plan) -> list[str]:
@@ -140,6 +140,40 @@ class TestSrpm:
         assert decision.status.state == "pending"
         following = plan(observed(rerun(decision.status), original=None), CONFIG)
         assert following.actions == (actions.CreateJob(D13, 1),)
+
+    @pytest.mark.parametrize("jobs", [(), (job(D13),)])
+    def test_a_rerun_waits_for_its_queue_timeout_until_a_pod_has_a_node(self, jobs: tuple[JobView, ...]) -> None:
+        """Its first pods are those of its chroots."""
+        waiting = rerun(imported(ChrootStatus(name=D13, state="pending")), queueTimeout=100)
+        pods = tuple(pod(of, "Pending", scheduled=False, scheduling_message="0/3 nodes") for of in jobs)
+        early = planned(waiting, None, *jobs, pods=pods, now=99)
+        assert early.requeue_at == at(100) or early.actions == (actions.CreateJob(D13, 1),)
+        late = planned(waiting, None, *jobs, pods=pods, now=100)
+        assert failure(late)[0] == "QueueTimeout"
+        assert late.status is not None
+        assert late.status.source == waiting.status.source
+        assert [(c.state, c.failure and c.failure.reason) for c in late.status.chroots] == [("failed", "QueueTimeout")]
+        after = plan(observed(rerun(late.status), *jobs, pods=pods, now=101), CONFIG)
+        assert after.actions == tuple(actions.DeleteJob(of.name, of.uid) for of in jobs)
+
+    @pytest.mark.parametrize(
+        "begun",
+        [
+            ChrootStatus(name=D12, state="succeeded"),
+            ChrootStatus(name=D12, state="failed", started_at="2026-01-01T12:00:00Z"),
+            ChrootStatus(name=D12, state="pending", attempt=2),
+        ],
+    )
+    def test_a_rerun_that_has_run_in_some_chroot_has_no_queue_timeout_any_more(self, begun: ChrootStatus) -> None:
+        started = rerun(imported(begun, ChrootStatus(name=D13, state="pending")), queueTimeout=100)
+        decision = planned(started, None, now=4000)
+        assert actions.CreateJob(D13, 1) in decision.actions
+
+    def test_chroots_that_failed_without_a_pod_end_no_wait(self) -> None:
+        dropped = ChrootStatus(name=D12, state="failed")
+        waiting = rerun(imported(dropped, ChrootStatus(name=D13, state="pending")), queueTimeout=100)
+        late = planned(waiting, None, now=100)
+        assert failure(late)[0] == "QueueTimeout"
 
     def test_an_srpm_that_is_gone_fails_the_build(self) -> None:
         decision = planned(rerun(accepted(D13)), original(), srpm_taken="hello.src.rpm is not in the store any more")

@@ -1,5 +1,6 @@
 """The pod of the source step: who sees what, in which image, with which packages and repositories."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +42,37 @@ def mounts(spec: dict[str, Any], name: str) -> set[str]:
 def plan_in(spec: dict[str, Any]) -> StepPlan:
     env = {entry["name"]: entry["value"] for entry in container(spec, "fetch")["env"]}
     return StepPlan.model_validate_json(env["COPR_PLAN"])
+
+
+def as_the_kubelet_expands(env: list[dict[str, str]]) -> dict[str, str]:
+    """What the container gets: `$$` is `$`, `$(NAME)` a variable that came before, or what it is if there is none."""
+    known: dict[str, str] = {}
+
+    def put_in(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else known.get(found[1], found[0])
+
+    for entry in env:
+        known[entry["name"]] = re.sub(r"\$\$|\$\(([^)]*)\)", put_in, entry["value"])
+    return known
+
+
+@pytest.mark.parametrize("text", ["kill $$", "$$$$", "$(PROXY)", "$$(PROXY)", "$(date) $HOME ${x}", r"a\$ \\$$", "$"])
+@pytest.mark.parametrize("name", ["fetch", "collect"])
+def test_a_script_reaches_its_pod_as_it_was_written(name: str, text: str) -> None:
+    config = replace(CONFIG, build_pods=BuildPods(env={"PROXY": "http://proxy.example"}))
+    script = f"#!/bin/sh\n{text}\n"
+    spec = pod({"type": "custom", "custom": {"script": script}}, config)
+    told = StepPlan.model_validate_json(as_the_kubelet_expands(container(spec, name)["env"])["COPR_PLAN"])
+    assert told.source is not None
+    assert told.source.type == "custom"
+    assert told.source.script == script
+
+
+def test_variables_of_the_administrator_may_name_each_other() -> None:
+    """Those are Kubernetes' own, as in any pod."""
+    config = replace(CONFIG, build_pods=BuildPods(env={"PROXY": "http://p.example", "http_proxy": "$(PROXY)"}))
+    for name in ("fetch", "source"):
+        assert as_the_kubelet_expands(container(pod(SCM, config), name)["env"])["http_proxy"] == "http://p.example"
 
 
 def test_the_secret_of_a_private_repository_is_in_fetch_only() -> None:

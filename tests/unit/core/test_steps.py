@@ -3,6 +3,7 @@
 Each of these was found by the model (tests/model) first.
 """
 
+import inspect
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from copr_operator.core.observed import Refusal
 from copr_operator.core.outcome import POD_LAG
 from copr_operator.core.plan import plan
 from copr_operator.core.steps import Step, read
+from copr_operator.kube import reflector
+from copr_operator.kube.client import KubeClient
 from tests.support.builders import (
     CONFIG,
     D12,
@@ -34,6 +37,8 @@ from tests.support.builders import (
 )
 
 SRC = names.SOURCE_STEP
+CONNECTED = 5
+"""Seconds that `KubeClient.watch` gives a connection."""
 ENDED = 60
 """When a Job that builders.job made has ended, in seconds."""
 RUNS: dict[str, Any] = {"source": container("running"), "collect": container("running")}
@@ -98,6 +103,24 @@ class TestPodLag:
         lost = step("running", source, now=ENDED + POD_LAG)
         assert lost.fault is not None
         assert (lost.state, lost.fault.reason) == ("failed", "PodLost")
+
+    def test_a_watch_that_has_fallen_silent_is_taken_up_again_before_a_pod_counts_as_lost(self) -> None:
+        """Until then the pod's end has not been heard of, and may be a success or the user's failure."""
+        noticed = inspect.signature(KubeClient.watch).parameters["idle_timeout"].default
+        again = reflector.LONGEST_PAUSE * 1.25 + CONNECTED
+        assert noticed + again < POD_LAG
+
+    @pytest.mark.parametrize("pods", [(), (RUNS,)])
+    def test_a_job_that_says_that_its_pod_was_disrupted_needs_no_pod(self, pods: tuple[Any, ...]) -> None:
+        """An evicted pod is mostly gone when its Job has failed."""
+        words: dict[str, Any] = {
+            "reason": "PodFailurePolicy",
+            "message": "Pod ns/x has condition DisruptionTarget matching FailJob",
+        }
+        source = job(SRC, state="failed", **words)
+        reading = step("running", source, pods=tuple(pod(source, **containers) for containers in pods))
+        assert reading.fault is not None
+        assert reading.fault.reason == "Disrupted"
 
     def test_a_complete_job_has_another_pod_than_one_that_failed(self) -> None:
         """The Job controller had lost an answer, made a second pod, and took it away."""
