@@ -83,17 +83,17 @@ class Reconciler:
     # -- builds ----------------------------------------------------------------------------------------------------
 
     async def _build(self, key: Key) -> Requeue:
-        written: BuildView | None = None
-        """Its end is not asked for again: who has just written it knows it."""
+        ended: BuildView | None = None
+        """The store has none: it is read once, and never after it was just written."""
         for _ in range(ROUNDS):
-            build = self._store.builds.get(key.namespace, key.name) or written or await self._find_build(key)
+            build = self._store.builds.get(key.namespace, key.name) or ended or await self._find_build(key)
             if build is None:
                 return None
             current_id.set(build.status.id)
             if build.unread_status and not build.deleting:
                 log.warning("the status can't be read: %s", build.unread_status)
                 self._events.status_unread(build)
-            if build.status.state in TERMINAL and build is not written and not build.deleting:
+            if build.status.state in TERMINAL and build is not ended and not build.deleting:
                 self._packages.look_back(build)
             observed = await self._observe(build)
             decision = plan(observed, self._config)
@@ -102,15 +102,15 @@ class Reconciler:
                 if decision.forget:
                     self._forget(build)
                     return None
-                written = None
+                ended = build if build.status.state in TERMINAL else None
                 continue
             pause = self._pause(build, decision)
             if pause is None:
                 return None if decision.forget else self._until(decision)
             if pause > 0:
                 return min(pause, self._until(decision) or pause)
-            written = await self._write(build, decision)
-            if decision.forget or written is None:
+            ended = await self._write(build, decision)
+            if decision.forget or ended is None:
                 return None
             if decision.urgency is not Urgency.NOW:
                 return self._until(decision)
@@ -128,7 +128,7 @@ class Reconciler:
         if isinstance(view, str):
             log.error("it can't be read: %s", view)
             return None
-        if view.status.state not in TERMINAL or view.deleting:
+        if view.status.state not in TERMINAL:
             self._store.assume_build(view)
         return view
 

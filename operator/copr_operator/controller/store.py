@@ -272,7 +272,9 @@ class Store:
             return
         if view.state != "active" and self.builds.has_left(view.owner[1]):
             self._retire(view)
-            return
+            if held is None or not view.deleting:
+                return
+            # It was stopped, and is over now: a build that is being deleted waits for that.
         if kind != "DELETED" and _same(held, view):
             return
         # The end of one whose name another has taken was not seen, and never will be.
@@ -317,8 +319,9 @@ class Store:
         self.jobs.put(view)
 
     def assume_build(self, view: BuildView) -> None:
-        """A build we have just written. One that has ended is dropped: history costs nothing."""
-        if view.status.state in TERMINAL and not view.deleting:
+        """A build we have just written. One that has ended is dropped, also when it is being deleted: history costs
+        nothing, and the watch, which shows no ended builds, would never tell that it has changed."""
+        if view.status.state in TERMINAL:
             self.builds.drop(view.uid, view.resource_version)
             self._retire_jobs_of(view.namespace, view.uid)
             return

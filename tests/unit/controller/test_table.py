@@ -95,8 +95,9 @@ class TestBuilds:
         assert len(store.builds) == 0
         assert woken == []
 
-    def test_a_build_that_is_deleted_after_its_end_is_taken_back(self) -> None:
+    @pytest.mark.parametrize("deleting", [False, True])
+    def test_a_build_that_has_ended_is_not_held(self, deleting: bool) -> None:
         store = Store(lambda _: None, "copr-operator")
-        store.assume_build(replace(seen(8), status=SUCCEEDED))
-        store.assume_build(replace(seen(9), status=SUCCEEDED, deleting=True))
-        assert held(store.builds) == ("a", "9")
+        store.assume_build(seen(8))
+        store.assume_build(replace(seen(9), status=SUCCEEDED, deleting=deleting))
+        assert held(store.builds) is None
