@@ -36,12 +36,19 @@ def _build_index(build: BuildView) -> Iterator[Hashable]:
                 yield "joining", build.namespace
     for name in _waits_for(build):
         yield "waits", build.namespace, name
-    for chroot in build.status.chroots:
-        yield "chroot", chroot.name
+    for chroot in _chroots(build):
+        yield "chroot", chroot
     if build.package is not None:
         yield _package_key(build)
     if build.package_uid:
         yield _made_from(build, build.package_uid)
+
+
+def _chroots(build: BuildView) -> set[str]:
+    """Names of those in whose images it has something run."""
+    names = {chroot.name for chroot in build.status.chroots}
+    custom = build.spec.source.custom if build.spec.source is not None else None
+    return names | {custom.chroot} if custom is not None and custom.chroot is not None else names
 
 
 def _waits_for(build: BuildView) -> set[str]:
