@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from copr_operator.api.common import ApiModel
 from copr_operator.controller.backend import BackendClient, BackendError
-from copr_operator.controller.results import Notes, Results
+from copr_operator.controller.results import QUESTIONS, Notes, Results
 from copr_operator.controller.store import Store
 from copr_operator.core import actions, manifests, names
 from copr_operator.core import package as package_plan
@@ -35,7 +35,16 @@ class StaleError(Exception):
 class Executor:
     """Actions of builds and projects. What it learns on the way (refusals, answers of the backend) it remembers."""
 
-    def __init__(self, kube: KubeClient, backend: BackendClient, store: Store, config: OperatorConfig) -> None:
+    def __init__(
+        self,
+        kube: KubeClient,
+        backend: BackendClient,
+        store: Store,
+        config: OperatorConfig,
+        *,
+        questions: int = QUESTIONS,
+    ) -> None:
+        """`questions` to the backend are asked at the same time."""
         self._kube = kube
         self._store = store
         self._config = config
@@ -47,7 +56,7 @@ class Executor:
         """By uid: a status that older CRDs know only in part, as it was written and as the API server has kept it. It
         would be written again and again otherwise."""
         self._told = False
-        self.results = Results(backend, config)
+        self.results = Results(backend, config, questions)
         self.notes = Notes()
         """By package uid: what the API server said to a build of it."""
 

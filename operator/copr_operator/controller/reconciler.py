@@ -5,6 +5,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.batches import Batches
@@ -106,14 +107,14 @@ class Reconciler:
                 continue
             pause = self._pause(build, decision)
             if pause is None:
-                return None if decision.forget else self._until(decision)
+                return None if decision.forget else self._until(decision.requeue_at, build.uid)
             if pause > 0:
-                return min(pause, self._until(decision) or pause)
+                return min(pause, self._until(decision.requeue_at, build.uid) or pause)
             ended = await self._write(build, decision)
             if decision.forget or ended is None:
                 return None
             if decision.urgency is not Urgency.NOW:
-                return self._until(decision)
+                return self._until(decision.requeue_at, build.uid)
         return 0.0
 
     async def _find_build(self, key: Key) -> BuildView | None:
@@ -229,10 +230,12 @@ class Reconciler:
         self._batches.forget(build.uid)
         self._executor.forget(build.uid)
 
-    def _until(self, decision: Plan) -> Requeue:
-        if decision.requeue_at is None:
+    def _until(self, time: datetime | None, uid: str) -> Requeue:
+        """Until then; what waits for the backend comes when that is to be asked again."""
+        if time is None:
             return None
-        return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
+        wait = (time - self._kube.clock.now()).total_seconds()
+        return max(0.05, min(wait, self._executor.results.again(uid) or wait))
 
     # -- projects --------------------------------------------------------------------------------------------------
 
@@ -256,9 +259,7 @@ class Reconciler:
                 self._events.project_changed(project, written)
                 self._wake_builds(self._store.builds_of(written))
                 continue
-            if decision.requeue_at is None:
-                return None
-            return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
+            return self._until(decision.requeue_at, project.uid)
         return 0.0
 
     async def _find_project(self, key: Key) -> ProjectView | None:

@@ -9,6 +9,7 @@ from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.ids import IdAllocator
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.reconciler import Reconciler
+from copr_operator.controller.results import QUESTIONS
 from copr_operator.controller.store import Key, Store
 from copr_operator.core import names
 from tests.support.builders import CONFIG, D12
@@ -45,7 +46,8 @@ class Backend:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, questions: int = QUESTIONS) -> None:
+        """`questions`: how many the backend is asked at the same time."""
         self.kube, self.backend = FakeKube(), Backend()
         self.woken: list[Key] = []
         self.requests: list[str] = []
@@ -53,7 +55,7 @@ class World:
         self.store = Store(self.woken.append, CONFIG.namespace)
         self.feeder = Feeder(self.store)
         backend: Any = self.backend
-        self.executor = Executor(self.kube, backend, self.store, CONFIG)
+        self.executor = Executor(self.kube, backend, self.store, CONFIG, questions=questions)
         ids = IdAllocator(self.kube, CONFIG.namespace, self.backend.highest_id, retry=0)
         self._reconciler = Reconciler(
             self.kube, self.store, self.executor, ids, EventPoster(self.kube), Metrics(), CONFIG, self.woken.append
