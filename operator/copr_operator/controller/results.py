@@ -22,6 +22,8 @@ class _Note:
 
 _AWAY = ""
 """In place of a uid: what is to be said of the backend itself."""
+PLACES = 10_000
+"""Repositories that are known to be there: some MiB."""
 QUESTIONS = 8
 """To the backend at the same time."""
 PATIENCE = 1.0
@@ -69,7 +71,7 @@ class Results:
         self.private: dict[str, bool] = {}
         """By project uid: what the backend was told last."""
         self.directories: set[tuple[str, str, str]] = set()
-        """(owner, dirname, chroot) whose repository is there. A project's status is not proof: the store may have come
+        """(owner, dirname, chroot) whose repository is there; at most PLACES. A project's status is not proof: the store may have come
         from an older backup since, and a build that finds no repository of its own project fails."""
         self._notes = Notes()
 
@@ -136,7 +138,7 @@ class Results:
                 if place not in self.directories:
                     async with self._question():
                         await self._backend.ensure_repository(*place)
-                    self.directories.add(place)
+                    self._is_there(place)
         except BackendError as error:
             self.failed(build.uid, error)
 
@@ -205,7 +207,14 @@ class Results:
         async with self._question():
             await self._backend.ensure_repository(project.spec.owner, project.spec.name, chroot)
         self.ensured.setdefault(project.uid, set()).add(chroot)
-        self.directories.add((project.spec.owner, project.spec.name, chroot))
+        self._is_there((project.spec.owner, project.spec.name, chroot))
+
+    def _is_there(self, place: tuple[str, str, str]) -> None:
+        """Each pull request has a directory of its own, and nobody says that it is over: now and then all is forgotten,
+        and asked for again where it is needed."""
+        if len(self.directories) >= PLACES:
+            self.directories.clear()
+        self.directories.add(place)
 
     async def remove_project(self, project: ProjectView) -> None:
         async with self._question():

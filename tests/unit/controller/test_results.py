@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from copr_operator.controller import results as results_module
 from copr_operator.controller.backend import BackendAwayError, BackendError
 from copr_operator.controller.results import PATIENCE, Results
 from copr_operator.core.wire import CopiedBuild
@@ -88,6 +89,18 @@ async def test_repositories_that_are_there_are_not_asked_for_again() -> None:
     await results.ensure_directory(view)
     assert backend.asked == others
     assert results.directories == {first, *others}
+
+
+async def test_no_more_than_so_many_repositories_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_module, "PLACES", 5)
+    backend: Any = Backend()
+    results = Results(backend, CONFIG)
+    for number in range(20):
+        view = build(accepted(), project_dirname=f"demo:pr:{number}")
+        for _ in range(2):  # the plan looks at it again when the place was needed
+            await results.ensure_directory(view)
+        assert {("alice", view.dirname, chroot) for chroot in view.open_chroots} <= results.directories
+        assert len(results.directories) <= 5
 
 
 async def test_a_backend_that_is_away_is_asked_by_one_build_and_not_by_all() -> None:
