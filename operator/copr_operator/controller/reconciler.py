@@ -10,7 +10,7 @@ from datetime import datetime
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.batches import Batches
 from copr_operator.controller.events import EventPoster
-from copr_operator.controller.executor import Executor
+from copr_operator.controller.executor import Executor, StaleError
 from copr_operator.controller.ids import IdAllocator, IdsUnavailableError
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.packages import Packages
@@ -29,7 +29,7 @@ current_key: contextvars.ContextVar[str] = contextvars.ContextVar("current_key",
 current_id: contextvars.ContextVar[int | None] = contextvars.ContextVar("current_id", default=None)
 
 ROUNDS = 12
-"""Plans that may follow one another in one reconciliation before the key goes back to the queue."""
+"""Plans that may follow one another in one reconciliation before the key comes again later, and later each time."""
 PAUSES = {Urgency.NOW: 0.0, Urgency.SOON: 2.0, Urgency.LAZY: 60.0}
 """Seconds between two status writes of one build, by how urgent the later one is.
 
@@ -115,7 +115,7 @@ class Reconciler:
                 return None
             if decision.urgency is not Urgency.NOW:
                 return self._until(decision.requeue_at, build.uid)
-        return 0.0
+        raise StaleError(f"CoprBuild {key.namespace}/{key.name} does not come to rest")
 
     async def _find_build(self, key: Key) -> BuildView | None:
         """From the store; an ended build is not in it and is read from the API server (a late cancel, a deletion)."""
@@ -260,7 +260,7 @@ class Reconciler:
                 self._wake_builds(self._store.builds_of(written))
                 continue
             return self._until(decision.requeue_at, project.uid)
-        return 0.0
+        raise StaleError(f"CoprProject {key.namespace}/{key.name} does not come to rest")
 
     async def _find_project(self, key: Key) -> ProjectView | None:
         obj = await self._kube.find(paths.copr("coprprojects", key.namespace, key.name))

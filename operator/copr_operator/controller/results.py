@@ -71,8 +71,8 @@ class Results:
         self.private: dict[str, bool] = {}
         """By project uid: what the backend was told last."""
         self.directories: set[tuple[str, str, str]] = set()
-        """(owner, dirname, chroot) whose repository is there; at most PLACES. A project's status is not proof: the store may have come
-        from an older backup since, and a build that finds no repository of its own project fails."""
+        """(owner, dirname, chroot) whose repository is there; PLACES at most. A project's status is no proof: the store
+        may have come from an older backup since, and a build that finds no repository of its own project fails."""
         self._notes = Notes()
 
     def message(self, uid: str) -> str:

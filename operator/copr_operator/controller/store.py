@@ -322,8 +322,9 @@ class Store:
     # -- the controller's own writes ---------------------------------------------------------------------------------
 
     def assume_job(self, view: JobView) -> None:
-        """A Job we have just made or deleted: plans see it before the watch does."""
-        self.jobs.put(view)
+        """A Job we have just made, found or deleted: plans see it before the watch does. Also one that was not needed
+        any more, if somebody has set its build's status back."""
+        self.jobs.read(view)
 
     def assume_build(self, view: BuildView) -> None:
         """A build we have just written. One that has ended is dropped, also when it is being deleted: history costs
