@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from copr_operator.api.common import ApiModel
@@ -198,7 +199,7 @@ class Executor:
                 refusals[name] = of_name(found, self._kube.clock.now())
             elif (refusal := of_job(error.status, error.message, self._kube.clock.now())) is not None:
                 log.warning("the API server refused Job %s: %s", name, error.message)
-                refusals[name] = refusal
+                refusals[name] = _counted(refusal, refusals.get(name))
             else:
                 raise
             return
@@ -257,7 +258,8 @@ class Executor:
         answer = await self._kube.get(paths.core("events", build.namespace), selector)
         events = sorted(answer.get("items") or (), key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
         message = without_ids(str(events[-1].get("message", "")))[:MESSAGE_LIMIT] if events else ""
-        self.refusals.setdefault(build.uid, {})[name] = Refusal(0, message, self._kube.clock.now())
+        refusals = self.refusals.setdefault(build.uid, {})
+        refusals[name] = _counted(Refusal(0, message, self._kube.clock.now()), refusals.get(name))
 
     # -- projects --------------------------------------------------------------------------------------------------
 
@@ -314,6 +316,13 @@ class Executor:
 def dump(status: ApiModel) -> dict[str, Any]:
     """A status as it is compared and written."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _counted(refusal: Refusal, before: Refusal | None) -> Refusal:
+    """With how often it was said in a row. The words may change: a quota's tell how much of it is used."""
+    if before is None or (before.status, bool(before.message)) != (refusal.status, bool(refusal.message)):
+        return refusal
+    return replace(refusal, times=before.times + 1)
 
 
 def _is_watched(job: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ Records instead of whole objects: a finished build costs no memory, a running on
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from copr_operator.api.build import BatchStatus, BuildSpec, BuildStatus
@@ -178,6 +178,13 @@ class Refusal:
     """Name of the failure, where the status does not tell."""
     waits: str = ""
     """Name of the reason to wait, when the refusal will pass by itself (core.refusals)."""
+    times: int = 1
+    """How often it was said in a row."""
+
+    def again(self, first: int) -> datetime:
+        """When to try or ask again, `first` seconds after the first time: what stays so is tried less and less often,
+        though never ten times less. Each try costs the API server as much as the first."""
+        return self.at + timedelta(seconds=first * min(2 ** (self.times - 1), 10))
 
     @property
     def of_job(self) -> bool:
