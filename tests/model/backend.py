@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from copr_operator.api.common import TERMINAL
-from copr_operator.controller.backend import BackendClient, BackendError
+from copr_operator.controller.backend import BackendAwayError, BackendClient, BackendError
 from copr_operator.core import names
 
 REPO = re.compile(r"/repos/(?P<owner>[^/]+)/(?P<dirname>[^/]+)/(?P<chroot>[^/]+)")
@@ -71,7 +71,7 @@ class ModelBackend:
 
     def request(self, method: str, path: str, body: Any) -> dict[str, Any]:
         if self.away:
-            raise BackendError("the backend can't be reached: connection refused")
+            raise BackendAwayError("the backend can't be reached: connection refused")
         if method == "GET":
             return {"id": self.highest}
         if match := REPO.fullmatch(path):

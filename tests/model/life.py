@@ -203,7 +203,9 @@ class Life:
             key = await self.queue.get()
             try:
                 again = await self._reconciler.reconcile(key)
-            except StaleError:
+            except StaleError as error:
+                if "does not come to rest" in str(error):
+                    raise AssertionError(f"{self.name} never comes to rest") from error
                 self.queue.failed(key)
             except (ApiError, BackendError) as error:
                 self.queue.failed(key, getattr(error, "retry_after", None) or 0.0)

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from copr_operator.api.common import ApiModel
 from copr_operator.controller.backend import BackendClient, BackendError
-from copr_operator.controller.results import Notes, Results
+from copr_operator.controller.results import QUESTIONS, Notes, Results
 from copr_operator.controller.store import Store
 from copr_operator.core import actions, manifests, names
 from copr_operator.core import package as package_plan
@@ -15,7 +16,7 @@ from copr_operator.core import project as project_plan
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import BuildView, Observed, PackageView, ProjectView, Refusal
 from copr_operator.core.patch import merge_patch
-from copr_operator.core.refusals import MESSAGE_LIMIT, of_job, of_name
+from copr_operator.core.refusals import MESSAGE_LIMIT, is_refusal, of_job, of_name
 from copr_operator.core.userns import without_ids
 from copr_operator.core.views import build_view, controller_of, job_view, package_view, project_view
 from copr_operator.kube import paths
@@ -35,7 +36,16 @@ class StaleError(Exception):
 class Executor:
     """Actions of builds and projects. What it learns on the way (refusals, answers of the backend) it remembers."""
 
-    def __init__(self, kube: KubeClient, backend: BackendClient, store: Store, config: OperatorConfig) -> None:
+    def __init__(
+        self,
+        kube: KubeClient,
+        backend: BackendClient,
+        store: Store,
+        config: OperatorConfig,
+        *,
+        questions: int = QUESTIONS,
+    ) -> None:
+        """`questions` to the backend are asked at the same time."""
         self._kube = kube
         self._store = store
         self._config = config
@@ -47,7 +57,7 @@ class Executor:
         """By uid: a status that older CRDs know only in part, as it was written and as the API server has kept it. It
         would be written again and again otherwise."""
         self._told = False
-        self.results = Results(backend, config)
+        self.results = Results(backend, config, questions)
         self.notes = Notes()
         """By package uid: what the API server said to a build of it."""
 
@@ -189,7 +199,7 @@ class Executor:
                 refusals[name] = of_name(found, self._kube.clock.now())
             elif (refusal := of_job(error.status, error.message, self._kube.clock.now())) is not None:
                 log.warning("the API server refused Job %s: %s", name, error.message)
-                refusals[name] = refusal
+                refusals[name] = _counted(refusal, refusals.get(name))
             else:
                 raise
             return
@@ -248,7 +258,8 @@ class Executor:
         answer = await self._kube.get(paths.core("events", build.namespace), selector)
         events = sorted(answer.get("items") or (), key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
         message = without_ids(str(events[-1].get("message", "")))[:MESSAGE_LIMIT] if events else ""
-        self.refusals.setdefault(build.uid, {})[name] = Refusal(0, message, self._kube.clock.now())
+        refusals = self.refusals.setdefault(build.uid, {})
+        refusals[name] = _counted(Refusal(0, message, self._kube.clock.now()), refusals.get(name))
 
     # -- projects --------------------------------------------------------------------------------------------------
 
@@ -293,7 +304,7 @@ class Executor:
         try:
             obj = await self._kube.create(path, manifest, {"fieldManager": names.FIELD_MANAGER})
         except ApiError as error:
-            if error.status in (400, 403, 404, 413, 422):
+            if is_refusal(error.status, error.message):
                 log.warning("the API server refused CoprBuild %s: %s", manifest["metadata"]["name"], error.message)
                 self.notes.note(package.uid, error.message[:600], self._config.deadlines.refusal_retry)
             elif not error.conflict:
@@ -305,6 +316,13 @@ class Executor:
 def dump(status: ApiModel) -> dict[str, Any]:
     """A status as it is compared and written."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _counted(refusal: Refusal, before: Refusal | None) -> Refusal:
+    """With how often it was said in a row. The words may change: a quota's tell how much of it is used."""
+    if before is None or (before.status, bool(before.message)) != (refusal.status, bool(refusal.message)):
+        return refusal
+    return replace(refusal, times=before.times + 1)
 
 
 def _is_watched(job: Mapping[str, Any]) -> bool:

@@ -63,7 +63,9 @@ class Controller:
         self.backend = BackendClient(
             settings.backend_control_url or operator.backend_url, settings.backend_token_file, settings.backend_ca_file
         )
-        self.executor = Executor(kube, self.backend, self.store, operator)
+        # A backend that does not answer must leave workers for builds that run, and are canceled.
+        questions = max(1, settings.workers // 2)
+        self.executor = Executor(kube, self.backend, self.store, operator, questions=questions)
         ids = IdAllocator(
             kube, operator.namespace, self.backend.highest_id, operator.deadlines.backend_retry
         )  # fmt: skip

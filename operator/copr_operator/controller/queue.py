@@ -15,6 +15,8 @@ K = TypeVar("K")
 
 BACKOFF_BASE = 0.5
 BACKOFF_LIMIT = 300.0
+SLACK = 64
+"""Delays that were replaced, or are not needed any more, may be as many as the others and these."""
 
 
 class Turn(NamedTuple):
@@ -52,9 +54,11 @@ class KeyedQueue(Generic[K]):
     """Times are those of the running event loop, in seconds."""
 
     def __init__(self, turn: Callable[[K], Turn] = lambda _: Turn()) -> None:
-        """`turn` is asked when a key becomes ready."""
+        """`turn` is asked when a key becomes ready, and again when one that comes last is added once more."""
         self._turn = turn
         self._ready: tuple[_Turns[K], _Turns[K]] = (_Turns(), _Turns())
+        self._late: set[K] = set()
+        """Those of the second rank; what else is found there has been moved to the first."""
         self._dirty: set[K] = set()
         self._running: set[K] = set()
         self._delayed: dict[K, float] = {}
@@ -82,6 +86,8 @@ class KeyedQueue(Generic[K]):
     def add(self, key: K) -> None:
         """Work on the key as soon as a worker is free."""
         if key in self._dirty:
+            if key in self._late and not self._turn(key).last:
+                self._make_ready(key)
             return
         self._dirty.add(key)
         self._added[key] = asyncio.get_running_loop().time()
@@ -90,6 +96,7 @@ class KeyedQueue(Generic[K]):
 
     def _make_ready(self, key: K) -> None:
         turn = self._turn(key)
+        (self._late.add if turn.last else self._late.discard)(key)
         self._ready[turn.last].add(turn.group, key)
         self._wakeup.set()
 
@@ -104,15 +111,16 @@ class KeyedQueue(Generic[K]):
         self._delayed[key] = due
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
+        if len(self._heap) > 2 * len(self._delayed) + SLACK:
+            self._heap = [(due, number, key) for number, (key, due) in enumerate(self._delayed.items())]
+            heapq.heapify(self._heap)
         self._wakeup.set()
 
     async def get(self) -> K:
         """The next key to work on; call `done` with it afterwards."""
         while True:
             self._release_due()
-            ready = self._ready[0] or self._ready[1]
-            if ready:
-                key = ready.take()
+            if (key := self._take()) is not None:
                 self._dirty.discard(key)
                 self._added.pop(key, None)
                 self._running.add(key)
@@ -123,6 +131,17 @@ class KeyedQueue(Generic[K]):
                     await self._wakeup.wait()
             except TimeoutError:
                 continue
+
+    def _take(self) -> K | None:
+        first, last = self._ready
+        if first:
+            return first.take()
+        while last:
+            key = last.take()
+            if key in self._late:
+                self._late.discard(key)
+                return key
+        return None
 
     def done(self, key: K) -> None:
         """The work on the key has ended, in whatever way."""

@@ -5,11 +5,12 @@ import contextvars
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from copr_operator.api.common import TERMINAL
 from copr_operator.controller.batches import Batches
 from copr_operator.controller.events import EventPoster
-from copr_operator.controller.executor import Executor
+from copr_operator.controller.executor import Executor, StaleError
 from copr_operator.controller.ids import IdAllocator, IdsUnavailableError
 from copr_operator.controller.metrics import Metrics
 from copr_operator.controller.packages import Packages
@@ -28,7 +29,7 @@ current_key: contextvars.ContextVar[str] = contextvars.ContextVar("current_key",
 current_id: contextvars.ContextVar[int | None] = contextvars.ContextVar("current_id", default=None)
 
 ROUNDS = 12
-"""Plans that may follow one another in one reconciliation before the key goes back to the queue."""
+"""Plans that may follow one another in one reconciliation before the key comes again later, and later each time."""
 PAUSES = {Urgency.NOW: 0.0, Urgency.SOON: 2.0, Urgency.LAZY: 60.0}
 """Seconds between two status writes of one build, by how urgent the later one is.
 
@@ -83,17 +84,17 @@ class Reconciler:
     # -- builds ----------------------------------------------------------------------------------------------------
 
     async def _build(self, key: Key) -> Requeue:
-        written: BuildView | None = None
-        """Its end is not asked for again: who has just written it knows it."""
+        ended: BuildView | None = None
+        """The store has none: it is read once, and never after it was just written."""
         for _ in range(ROUNDS):
-            build = self._store.builds.get(key.namespace, key.name) or written or await self._find_build(key)
+            build = self._store.builds.get(key.namespace, key.name) or ended or await self._find_build(key)
             if build is None:
                 return None
             current_id.set(build.status.id)
             if build.unread_status and not build.deleting:
                 log.warning("the status can't be read: %s", build.unread_status)
                 self._events.status_unread(build)
-            if build.status.state in TERMINAL and build is not written and not build.deleting:
+            if build.status.state in TERMINAL and build is not ended and not build.deleting:
                 self._packages.look_back(build)
             observed = await self._observe(build)
             decision = plan(observed, self._config)
@@ -102,19 +103,19 @@ class Reconciler:
                 if decision.forget:
                     self._forget(build)
                     return None
-                written = None
+                ended = build if build.status.state in TERMINAL else None
                 continue
             pause = self._pause(build, decision)
             if pause is None:
-                return None if decision.forget else self._until(decision)
+                return None if decision.forget else self._until(decision.requeue_at, build.uid)
             if pause > 0:
-                return min(pause, self._until(decision) or pause)
-            written = await self._write(build, decision)
-            if decision.forget or written is None:
+                return min(pause, self._until(decision.requeue_at, build.uid) or pause)
+            ended = await self._write(build, decision)
+            if decision.forget or ended is None:
                 return None
             if decision.urgency is not Urgency.NOW:
-                return self._until(decision)
-        return 0.0
+                return self._until(decision.requeue_at, build.uid)
+        raise StaleError(f"CoprBuild {key.namespace}/{key.name} does not come to rest")
 
     async def _find_build(self, key: Key) -> BuildView | None:
         """From the store; an ended build is not in it and is read from the API server (a late cancel, a deletion)."""
@@ -128,7 +129,7 @@ class Reconciler:
         if isinstance(view, str):
             log.error("it can't be read: %s", view)
             return None
-        if view.status.state not in TERMINAL or view.deleting:
+        if view.status.state not in TERMINAL:
             self._store.assume_build(view)
         return view
 
@@ -229,10 +230,12 @@ class Reconciler:
         self._batches.forget(build.uid)
         self._executor.forget(build.uid)
 
-    def _until(self, decision: Plan) -> Requeue:
-        if decision.requeue_at is None:
+    def _until(self, time: datetime | None, uid: str) -> Requeue:
+        """Until then; what waits for the backend comes when that is to be asked again."""
+        if time is None:
             return None
-        return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
+        wait = (time - self._kube.clock.now()).total_seconds()
+        return max(0.05, min(wait, self._executor.results.again(uid) or wait))
 
     # -- projects --------------------------------------------------------------------------------------------------
 
@@ -256,10 +259,8 @@ class Reconciler:
                 self._events.project_changed(project, written)
                 self._wake_builds(self._store.builds_of(written))
                 continue
-            if decision.requeue_at is None:
-                return None
-            return max(0.05, (decision.requeue_at - self._kube.clock.now()).total_seconds())
-        return 0.0
+            return self._until(decision.requeue_at, project.uid)
+        raise StaleError(f"CoprProject {key.namespace}/{key.name} does not come to rest")
 
     async def _find_project(self, key: Key) -> ProjectView | None:
         obj = await self._kube.find(paths.copr("coprprojects", key.namespace, key.name))

@@ -36,12 +36,19 @@ def _build_index(build: BuildView) -> Iterator[Hashable]:
                 yield "joining", build.namespace
     for name in _waits_for(build):
         yield "waits", build.namespace, name
-    for chroot in build.status.chroots:
-        yield "chroot", chroot.name
+    for chroot in _chroots(build):
+        yield "chroot", chroot
     if build.package is not None:
         yield _package_key(build)
     if build.package_uid:
         yield _made_from(build, build.package_uid)
+
+
+def _chroots(build: BuildView) -> set[str]:
+    """Names of those in whose images it has something run."""
+    names = {chroot.name for chroot in build.status.chroots}
+    custom = build.spec.source.custom if build.spec.source is not None else None
+    return names | {custom.chroot} if custom is not None and custom.chroot is not None else names
 
 
 def _waits_for(build: BuildView) -> set[str]:
@@ -272,7 +279,9 @@ class Store:
             return
         if view.state != "active" and self.builds.has_left(view.owner[1]):
             self._retire(view)
-            return
+            if held is None or not view.deleting:
+                return
+            # It was stopped, and is over now: a build that is being deleted waits for that.
         if kind != "DELETED" and _same(held, view):
             return
         # The end of one whose name another has taken was not seen, and never will be.
@@ -313,12 +322,14 @@ class Store:
     # -- the controller's own writes ---------------------------------------------------------------------------------
 
     def assume_job(self, view: JobView) -> None:
-        """A Job we have just made or deleted: plans see it before the watch does."""
-        self.jobs.put(view)
+        """A Job we have just made, found or deleted: plans see it before the watch does. Also one that was not needed
+        any more, if somebody has set its build's status back."""
+        self.jobs.read(view)
 
     def assume_build(self, view: BuildView) -> None:
-        """A build we have just written. One that has ended is dropped: history costs nothing."""
-        if view.status.state in TERMINAL and not view.deleting:
+        """A build we have just written. One that has ended is dropped, also when it is being deleted: history costs
+        nothing, and the watch, which shows no ended builds, would never tell that it has changed."""
+        if view.status.state in TERMINAL:
             self.builds.drop(view.uid, view.resource_version)
             self._retire_jobs_of(view.namespace, view.uid)
             return

@@ -24,6 +24,11 @@ from copr_operator.kube.versions import is_newer
 log = logging.getLogger(__name__)
 
 
+class OtherHistoryError(Exception):
+    """The API server's versions are lower than they were: its etcd was restored. All that is held, and the versions by
+    which late events are known, are of a history that never was: only a new process is rid of them."""
+
+
 @dataclass(frozen=True)
 class _Source:
     """One LIST: where it is read, and what becomes of its objects and of those that are not in it any more."""
@@ -59,6 +64,8 @@ class Synchronizer:
         self._on_ghosts = on_ghosts
         self._versions: dict[str, str] = {}
         """By path: version of the first LIST of what is watched from there on."""
+        self._newest: dict[str, str] = {}
+        """By path: version of the last LIST."""
         self.ended = EndedBuilds(kube, wake, self._namespaces)
         ours, active = {"labelSelector": OURS_SELECTOR}, {"fieldSelector": ACTIVE_SELECTOR}
         self._definitions = [
@@ -128,8 +135,9 @@ class Synchronizer:
         """Returns the LIST's version; uids go to `listed`. What was made while it was read is not taken for gone.
 
         Of a namespace that can't be read (its Role went with it, or is not there yet) all stays as it was: it must not
-        keep the others from being looked after.
+        keep the others from being looked after. Raises OtherHistoryError.
         """
+        before = self._newest.get(source.path, "")
         gone, version = source.table.uids(source.namespace), ""
         try:
             async for items, version in self._kube.list_pages(source.path, source.params):  # noqa: B007
@@ -146,6 +154,10 @@ class Synchronizer:
             if listed is not None:
                 listed |= source.table.uids(source.namespace)
             return ""
+        # Without a resourceVersion in its request a LIST is never older than one that was answered before it was asked.
+        if is_newer(before, version, unknown=False):
+            raise OtherHistoryError(f"the API server is at version {version} and was at {before}: etcd was restored")
+        self._newest[source.path] = version
         held = [view for view in map(source.table.find, gone) if view is not None]
         ghosts = [view for view in held if not is_newer(view.resource_version, version, unknown=False)]
         for view in ghosts:

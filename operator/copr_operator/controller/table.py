@@ -72,6 +72,13 @@ class Table(Generic[V]):
             self._indexed.setdefault(key, {})[view.uid] = view
         return True
 
+    def read(self, view: V) -> bool:
+        """`put`, for what a request has just shown: it is there, also when it left under this very version. Only
+        its end comes under a version of its own."""
+        if self._left.get(view.uid) == view.resource_version:
+            del self._left[view.uid]
+        return self.put(view)
+
     def drop(self, uid: str, version: str) -> V | None:
         """What was held of this very object; a later one of the same name stays. `version` is the object's last one."""
         self._left.pop(uid, None)

@@ -5,7 +5,7 @@ Records instead of whole objects: a finished build costs no memory, a running on
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from copr_operator.api.build import BatchStatus, BuildSpec, BuildStatus
@@ -180,6 +180,14 @@ class Refusal:
     """Name of the failure, where the status does not tell."""
     waits: str = ""
     """Name of the reason to wait, when the refusal will pass by itself (core.refusals)."""
+    times: int = 1
+    """How often it was said in a row."""
+
+    def again(self, first: int) -> datetime:
+        """When to try or ask again, `first` seconds after the first time: what stays so is tried less often, since each
+        try costs the API server as much as the first. A Job is made by that try only, so twice that is the most; a Job's
+        pod comes without it, and only the words would be late."""
+        return self.at + timedelta(seconds=first * min(2 ** (self.times - 1), 2 if self.of_job else 10))
 
     @property
     def of_job(self) -> bool:

@@ -75,7 +75,7 @@ def _refused(observed: Observed, name: str, attempt: int, refusal: Refusal, conf
         reason = refusal.reason or ("NameCollision" if refusal.status == 409 else "JobRefused")
         fault = Fault(reason, refusal.message, outcome.work_container(name))
         return Step(name, attempt, state="failed", fault=fault, ended=observed.now)
-    again = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)
+    again = refusal.again(config.deadlines.refusal_retry)
     held = observed.now < again
     look_again = again if held else None  # afterwards it is made, or something else is in the way and tells of itself
     return Step(
@@ -153,7 +153,7 @@ def _without_pod(observed: Observed, step: Step, job: JobView, config: OperatorC
     if refusal is None:
         look = job.created + timedelta(seconds=config.deadlines.refused_look)
     else:
-        look = refusal.at + timedelta(seconds=config.deadlines.refusal_retry)
+        look = refusal.again(config.deadlines.refusal_retry)
     due = observed.now >= look
     return Step(
         step.name,

@@ -1,7 +1,8 @@
-"""Jobs that the status tells of and no watch has shown: the API server itself is asked. Statuses that older CRDs know
-only in part."""
+"""Jobs that the status tells of and no watch has shown: the API server itself is asked. Refusals that stay.
+Statuses that older CRDs know only in part."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from copr_operator.controller.executor import Executor
 from copr_operator.controller.store import Store
 from copr_operator.core import actions, names
 from copr_operator.core.observed import BuildView
+from copr_operator.core.plan import plan
 from copr_operator.core.views import build_view
-from tests.support.builders import CONFIG, UID, build, observed
+from copr_operator.kube.client import ApiError
+from tests.support.builders import CONFIG, UID, accepted, build, job, observed
 from tests.unit.controller.fakes import FakeKube
 
 NAME = names.job_name(UID, names.SOURCE_STEP, 1)
@@ -75,6 +78,46 @@ async def test_what_was_missing_is_forgotten_with_its_build(place: Place) -> Non
     await place.looks()
     place.executor.forget(UID)
     assert place.executor.missing == {}
+
+
+class TestRefusedAgain:
+    """Each try costs the API server as much as the first; for Events it looks at all of the namespace."""
+
+    async def pauses(self, place: Place, action: actions.Action, count: int) -> list[float]:
+        """Seconds that plans wait after each of so many refusals."""
+        found: list[float] = []
+        for _ in range(count):
+            await place.executor.run(observed(build(accepted())), [action])
+            told = place.executor.refusals[UID][NAME]
+            source = (job(names.SOURCE_STEP, created=told.at),) if not told.of_job else ()
+            looked = replace(observed(build(accepted()), *source, refusals={NAME: told}), now=told.at)
+            due = plan(looked, CONFIG).requeue_at
+            found.append((due - told.at).total_seconds() if due is not None else 0)
+        return found
+
+    async def refuse(self, method: str, path: str) -> None:
+        if method == "POST":
+            raise ApiError(403, "Forbidden", "exceeded quota: count/jobs.batch")
+
+    def told(self, place: Place, message: str) -> None:
+        event = {"metadata": {"name": "event", "namespace": "ns"}, "message": message}
+        place.kube.put(("events", "ns", "event"), event)
+
+    async def test_a_job_that_quota_refuses_is_tried_once_a_minute_after_the_first_time(self, place: Place) -> None:
+        place.kube.before = self.refuse
+        create = actions.CreateJob(names.SOURCE_STEP, 1)
+        assert await self.pauses(place, create, 7) == [30, 60, 60, 60, 60, 60, 60]
+
+    async def test_a_job_without_a_pod_is_asked_about_less_and_less_often(self, place: Place) -> None:
+        self.told(place, "pods is forbidden: exceeded quota, used: pods=5")
+        assert await self.pauses(place, actions.ReadJobEvents(NAME, "uid"), 2) == [30, 60]
+        self.told(place, "pods is forbidden: exceeded quota, used: pods=6")
+        assert await self.pauses(place, actions.ReadJobEvents(NAME, "uid"), 3) == [120, 240, 300]
+
+    async def test_what_is_new_begins_anew(self, place: Place) -> None:
+        assert await self.pauses(place, actions.ReadJobEvents(NAME, "uid"), 2) == [30, 60]
+        self.told(place, "pods is forbidden: exceeded quota")
+        assert await self.pauses(place, actions.ReadJobEvents(NAME, "uid"), 1) == [30]
 
 
 class TestOlderCrds:

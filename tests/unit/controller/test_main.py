@@ -88,6 +88,18 @@ async def test_told_to_stop_while_it_waits_for_the_lease_it_ends(monkeypatch: py
     assert kube.writes == []
 
 
+async def test_an_api_server_that_goes_on_from_a_backup_ends_it(begin: Begin, caplog: pytest.LogCaptureFixture) -> None:
+    """All that is newer there counts as older than what it knows: only a new process is rid of that."""
+    async with begin() as life:
+        life.kube.version = 1000
+        await asyncio.sleep(700)
+        assert not life.task.done()
+        life.kube.version = 500
+        assert await asyncio.wait_for(life.task, 700) is False
+        assert "was at 1" in caplog.text
+        assert "etcd was restored" in caplog.text
+
+
 class TestReadiness:
     async def test_until_the_lease_was_read_it_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
         kube = FakeKube()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from copr_operator.controller.queue import BACKOFF_LIMIT, KeyedQueue, Turn
+from copr_operator.controller.queue import BACKOFF_LIMIT, SLACK, KeyedQueue, Turn
 
 pytestmark = pytest.mark.looptime
 
@@ -165,6 +165,33 @@ class TestTurns:
         queue.add("y")
         assert [await queue.get(), await queue.get()] == ["x", "y"]
 
+    async def test_a_key_that_is_added_again_comes_last_no_more_when_it_need_not(self) -> None:
+        """A background build that is canceled while it waits."""
+        late: set[str] = {"x", "y", "z"}
+        queue: KeyedQueue[str] = KeyedQueue(lambda key: Turn(key in late))
+        for key in ("x", "y", "z", "a", "b"):
+            queue.add(key)
+        late.remove("z")
+        queue.add("z")
+        assert len(queue) == 5
+        assert [await queue.get() for _ in range(5)] == ["a", "b", "z", "x", "y"]
+        assert await nothing_comes(queue, 1000)
+
+    async def test_a_key_that_was_moved_and_comes_last_again_comes_once(self) -> None:
+        late: set[str] = {"x", "y"}
+        queue: KeyedQueue[str] = KeyedQueue(lambda key: Turn(key in late))
+        queue.add("y")
+        queue.add("x")
+        late.remove("x")
+        queue.add("x")
+        queue.done(await queue.get())
+        late.add("x")
+        queue.add("x")
+        assert sorted([await queue.get(), await queue.get()]) == ["x", "y"]
+        for key in late:
+            queue.done(key)
+        assert await nothing_comes(queue, 1000)
+
 
 class TestDelays:
     async def test_a_delayed_key_comes_when_it_is_due(self, queue: KeyedQueue[str], looptime: Any) -> None:
@@ -216,6 +243,21 @@ class TestDelays:
         queue.done(key)
         await queue.get()
         assert looptime == 50
+
+    async def test_delays_that_are_not_needed_any_more_take_no_memory(
+        self, queue: KeyedQueue[str], looptime: Any
+    ) -> None:
+        """A build is looked at many times, and has its deadline in hours each time."""
+        for number in range(300):
+            for _ in range(25):
+                queue.succeeded(f"ended {number}")
+                queue.add_after(f"ended {number}", 18_000 + number)
+            queue.succeeded(f"ended {number}")
+            queue.add_after(f"runs {number}", 1000 - number)
+        assert len(queue._heap) <= 2 * 300 + SLACK + 1
+        assert [await queue.get() for _ in range(300)] == [f"runs {number}" for number in reversed(range(300))]
+        assert looptime == 1000
+        assert await nothing_comes(queue, 100_000)
 
     async def test_a_key_that_is_due_while_it_is_worked_on_comes_afterwards(
         self, queue: KeyedQueue[str], looptime: Any

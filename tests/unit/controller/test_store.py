@@ -158,10 +158,6 @@ class TestBuilds:
         store.see(build("first", version=3, state=state), "DELETED")
         assert store.names() == ["first", "later"]
 
-    def test_an_ended_build_that_is_being_deleted_is_kept_until_it_is_gone(self, store: Watched) -> None:
-        store.assume_build(replace(build(version=2, state="succeeded"), deleting=True))
-        assert len(store.builds) == 1
-
 
 class TestHistory:
     """What has ended is not kept, although its Jobs stay in the cluster for an hour."""
@@ -208,7 +204,22 @@ class TestHistory:
         store.job_event("MODIFIED", replace(done, deleting=True, resource_version="10"))
         assert (len(store.jobs), len(store.pods)) == (0, 0)
         store.job_event("DELETED", replace(done, deleting=True, resource_version="11"))
-        assert (len(store.jobs), len(store.pods)) == (0, 0)
+        assert (len(store.jobs), len(store.pods), store.names()) == (0, 0, [])
+
+    def test_the_end_of_a_job_that_was_stopped_wakes_its_build_whose_deletion_may_wait_for_it(
+        self, store: Watched
+    ) -> None:
+        mine = build(version=1, state="running")
+        running = job(mine, version=2)
+        store.see(mine)
+        store.job_event("ADDED", running)
+        store.assume_build(build(version=3, state="canceled"))
+        store.assume_job(replace(running, deleting=True, resource_version="4"))
+        store.names()
+        store.job_event("MODIFIED", replace(running, deleting=True, state="failed", resource_version="5"))
+        assert (len(store.jobs), store.names()) == (0, ["hello"])
+        store.job_event("DELETED", replace(running, deleting=True, state="failed", resource_version="6"))
+        assert store.names() == []
 
     def test_of_a_build_that_runs_everything_is_kept(self, store: Watched, done: JobView) -> None:
         store.retire([done.uid, "gone"])

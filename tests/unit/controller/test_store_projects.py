@@ -108,6 +108,14 @@ class TestChroots:
         store.chroot_event("ADDED", chroot(D13))
         assert store.names() == ["hello"]
 
+    def test_a_chroot_wakes_the_builds_that_name_it_for_their_own_script(self, store: Watched) -> None:
+        source = {"type": "custom", "custom": {"script": "#!/bin/sh", "chroot": D13}}
+        store.see(in_chroots(build("elsewhere", source=source), D12))
+        store.see(in_chroots(build("there-too", source=source), D13))
+        store.names()
+        store.chroot_event("ADDED", chroot(D13))
+        assert store.names() == ["elsewhere", "there-too"]
+
     def test_a_chroot_that_says_the_same_as_before_wakes_nobody(self, store: Watched) -> None:
         store.see(in_chroots(build(), D12))
         store.chroot_event("ADDED", chroot(D12, 1))

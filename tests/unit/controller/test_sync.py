@@ -9,7 +9,7 @@ import pytest
 
 from copr_operator.controller.feeder import Feeder
 from copr_operator.controller.store import Key, Store
-from copr_operator.controller.sync import Synchronizer
+from copr_operator.controller.sync import OtherHistoryError, Synchronizer
 from copr_operator.core.views import job_view
 from copr_operator.kube.client import ApiError
 from tests.support.api_cases import GOOD
@@ -195,6 +195,38 @@ class TestResync:
         place.woken.clear()
         await place.sync.resync()
         assert (Key("build", HERE, "ended") in place.woken) == woken
+
+
+class TestHistory:
+    async def test_a_list_that_is_older_than_the_one_before_is_of_another_history(self, place: Place) -> None:
+        place.kube.version = 1000
+        await place.sync.resync()
+        await place.sync.resync()
+        place.kube.version = 999
+        with pytest.raises(OtherHistoryError, match="is at version 999 and was at 1000"):
+            await place.sync.resync()
+
+    async def test_one_that_was_asked_for_before_is_only_slow(self, place: Place) -> None:
+        """The resync's is still being read when that of a watch that begins anew is done."""
+        answered, go_on = asyncio.Event(), asyncio.Event()
+        at_once = place.kube.list_pages
+
+        async def slow(path: str, *args: Any, **options: Any) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+            async for page in at_once(path, *args, **options):
+                answered.set()
+                await go_on.wait()
+                yield page
+
+        place.kube.version = 1000
+        await place.sync.resync()
+        place.kube.list_pages = slow  # type: ignore[method-assign]
+        resync = asyncio.create_task(place.sync.resync())
+        await answered.wait()
+        place.kube.list_pages = at_once  # type: ignore[method-assign]
+        place.kube.version = 1005
+        await place.sync.resync()
+        go_on.set()
+        await resync
 
 
 class TestForbidden:

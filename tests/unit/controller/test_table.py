@@ -59,6 +59,16 @@ class TestTable:
         assert table.drop("a", "8") is None
         assert not table.put(seen(7))
 
+    @pytest.mark.parametrize(("version", "kept"), [(7, None), (8, ("a", "8")), (9, ("a", "9"))])
+    def test_what_a_request_shows_is_there_unless_its_end_was_told_since(
+        self, version: int, kept: tuple[str, str] | None
+    ) -> None:
+        table: Table[BuildView] = Table()
+        table.put(seen(8))
+        table.drop("a", "8")  # not needed any more, but there
+        table.read(seen(version))
+        assert held(table) == kept
+
     def test_no_more_than_so_many_ends_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(table_module, "REMEMBERED", 2)
         table: Table[BuildView] = Table()
@@ -95,8 +105,9 @@ class TestBuilds:
         assert len(store.builds) == 0
         assert woken == []
 
-    def test_a_build_that_is_deleted_after_its_end_is_taken_back(self) -> None:
+    @pytest.mark.parametrize("deleting", [False, True])
+    def test_a_build_that_has_ended_is_not_held(self, deleting: bool) -> None:
         store = Store(lambda _: None, "copr-operator")
-        store.assume_build(replace(seen(8), status=SUCCEEDED))
-        store.assume_build(replace(seen(9), status=SUCCEEDED, deleting=True))
-        assert held(store.builds) == ("a", "9")
+        store.assume_build(seen(8))
+        store.assume_build(replace(seen(9), status=SUCCEEDED, deleting=deleting))
+        assert held(store.builds) is None
