@@ -31,5 +31,5 @@ def test_the_packages_of_chroot_and_project_are_there_before_anything_else_happe
     (tmp_path / "hello-1.0-1.src.rpm").rename(container.home / "in/srpm/hello-1.0-1.src.rpm")
     run = container.run()
     assert run.code == 0, run.log
-    assert "<install>\n<tool>\n<lib >= 2>\n" in run.log
+    assert "<install>\n<--allowerasing>\n<tool>\n<lib >= 2>\n" in run.log
     assert run.files == ["hello-1.0-1.noarch.rpm", "hello-1.0-1.src.rpm", "hello.spec"]

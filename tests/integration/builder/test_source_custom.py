@@ -96,7 +96,7 @@ def test_builddeps_are_installed_before_the_script_runs_one_argument_each(start:
     (container.home / "in/script").chmod(0o755)
     run = container.run()
     assert_hello(run)
-    assert "<install>\n<git>\n<gcc-c++ >= 14>\n0\n[additional_1]\n" in run.log
+    assert "<install>\n<--allowerasing>\n<git>\n<gcc-c++ >= 14>\n0\n[additional_1]\n" in run.log
     assert "baseurl=https://repo.example/" in run.log
 
 

@@ -12,6 +12,10 @@ readonly RESULTS_DIR=$OUT_DIR/results
 readonly BUILDER_ID=1000            # everything of the user's that need not be root runs as this user
 readonly BUILDER_HOME=/builddir
 readonly TOPDIR=$BUILDER_HOME/build # %_topdir
+# Only root writes here. What root does after the user's code has run it does here, or as the build user: below /builddir
+# any name may be a link to somewhere else.
+readonly ROOT_DIR=/copr/root
+readonly EMPTY_HOME=$ROOT_DIR/home
 readonly MAX_PROCESSES=8192         # RLIMIT_NPROC of the build user: pod specs have no limit for processes
 
 say() { printf '[copr] %s\n' "$*"; }

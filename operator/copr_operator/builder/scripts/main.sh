@@ -57,6 +57,7 @@ prepare_builder() {
         printf 'builder:x:%d:%d::%s:/bin/bash\n' "$BUILDER_ID" "$BUILDER_ID" "$BUILDER_HOME" >>/etc/passwd
         printf 'builder:x:%d:\n' "$BUILDER_ID" >>/etc/group
     fi
+    install -d -m 0755 "$ROOT_DIR" "$EMPTY_HOME"
     install -d -o "$BUILDER_ID" -g "$BUILDER_ID" -m 0755 "$BUILDER_HOME" "$TOPDIR" \
         "$TOPDIR"/{BUILD,BUILDROOT,RPMS,SOURCES,SPECS,SRPMS}
     # The build user's own macros, as Copr writes them.

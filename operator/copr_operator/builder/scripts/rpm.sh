@@ -149,7 +149,6 @@ else
     require_isolation
 fi
 cd "$TOPDIR" || exit "$EXIT_FAILED"
-add_repositories
 install_extra_packages
 unpack_srpm
 install_build_requirements

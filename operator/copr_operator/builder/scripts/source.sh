@@ -76,7 +76,6 @@ install_packages_of_source() {
     [[ -s $IN_DIR/packages ]] || return 0
     : >"$ROOT_LOG"
     choose_package_manager
-    add_repositories
     install_extra_packages
 }
 
