@@ -163,6 +163,15 @@ def test_a_build_sees_no_package_but_those_of_the_repositories(build: Build) -> 
     assert "root has grouped-1-1.noarch plain-1-1.noarch\n" in run.log
 
 
+def test_macros_that_a_spec_leaves_are_not_read_when_its_requirements_are(build: Build) -> None:
+    told = "%%_dbpath %%(tr [:cntrl:] . </proc/$PPID/cmdline | sed s,^,read-by:, >&2)/var/lib/rpm"
+    leave = f"cp ~/.rpmmacros ~/macros; echo '{told}' >>~/macros; mv -f ~/macros ~/.rpmmacros"
+    run = build("plain", build=f"%(test ! -d /copr/in || {{ {leave}; }})")
+    assert_built(run)
+    assert "read-by:rpmbuild." in run.log
+    assert "read-by:rpm." not in run.log
+
+
 def test_nothing_of_a_requirement_is_expanded_by_root(build: Build) -> None:
     run = build("plain%%(id>/copr/out/build.log)")
     assert run.code == WrapperExit.DEPENDENCIES, run.log

@@ -131,6 +131,23 @@ end_builder_processes() {
     "${AS_BUILDER[@]}" /bin/bash -c 'kill -KILL -- -1' 2>/dev/null || true
 }
 
+# rpm_unconfigured online|offline ARGUMENT...: rpm as the build user, with an empty home: in its own the user's code may have
+# left macros, which run commands. Nothing that it starts runs on.
+rpm_unconfigured() {
+    local network=$1 status=0
+    shift
+    as_builder "$network" env HOME="$EMPTY_HOME" rpm "$@" || status=$?
+    end_builder_processes
+    return "$status"
+}
+
+# store_result FILE NAME: a plain file, read as the build user, who may have put links in the way of what only root can read
+store_result() {
+    [[ -f $1 && ! -L $1 ]] || return
+    "${AS_BUILDER[@]}" cat -- "$1" >"$RESULTS_DIR/$2" || { rm -f -- "$RESULTS_DIR/$2"; return 1; }
+    say "$2"
+}
+
 # logged FILE COMMAND...: output to the live log and appended to FILE as well; then nothing of the build user's runs on.
 logged() {
     local file=$1 status=0 copier copy
