@@ -63,6 +63,25 @@ def test_a_spec_of_any_name_is_a_result_by_the_name_of_its_package(made: Made, s
     assert run.files == HELLO
 
 
+@pytest.mark.parametrize(
+    ("chroot", "machine"), [("fedora-43-i386", "i686"), ("x-1-i586", "i686"), ("fedora-43-x86_64", "x86_64")]
+)
+def test_a_32_bit_chroot_builds_as_on_such_a_machine(made: Made, chroot: str, machine: str) -> None:
+    dnf = f"{DNF}echo dnf on $(uname -m)\n"
+    run = made("echo rpmbuild for $(uname -m), %{_arch}", dnf=dnf, chroot=chroot).run()
+    assert run.code == 0, run.log
+    assert f"dnf on {machine}\n" in run.log
+    assert f"rpmbuild for {machine}, {'i386' if machine == 'i686' else machine}\n" in run.log
+
+
+def test_a_32_bit_chroot_whose_image_has_no_setarch_is_told_of(made: Made) -> None:
+    container = made(chroot="fedora-43-i386")
+    container.programs["setarch"] = ""
+    run = container.run()
+    assert run.code == 0, run.log
+    assert "'fedora-43-i386' is 32-bit, and uname can not be made to say so: this may build for x86_64" in run.log
+
+
 def test_root_removes_nothing_where_a_link_of_the_spec_leads(made: Made) -> None:
     # Whatever reads the spec in the container makes SRPMS a link to where the build user may write, but not remove.
     srpms = "/builddir/build/SRPMS"

@@ -64,13 +64,28 @@ prepare_builder() {
     install -m 0644 "$IN_DIR/macros" "$BUILDER_HOME/.rpmmacros"
 }
 
+# Sets PERSONALITY: what runs the step of a 32-bit x86 chroot. Its nodes are x86_64, and rpm, dnf and configure scripts take
+# the machine from uname.
+choose_personality() {
+    PERSONALITY=()
+    case ${CHROOT##*-} in
+        i[3-6]86)
+            if setarch linux32 true; then
+                PERSONALITY=(setarch linux32)
+            else
+                say "WARNING: '$CHROOT' is 32-bit, and uname can not be made to say so: this may build for $(uname -m)"
+            fi
+            ;;
+    esac
+}
+
 # Own process group, default SIGINT: both come with job control, and a background process has neither without it.
 start_step() {
     set -m
     (
         trap - TERM PIPE
         exec >&"$LOG_FD" 2>&1 </dev/null {LOG_FD}>&- {END_FD}>&- {STDOUT_FD}>&-
-        exec /bin/bash "$SCRIPTS/$STEP.sh"
+        exec ${PERSONALITY[@]+"${PERSONALITY[@]}"} /bin/bash "$SCRIPTS/$STEP.sh"
     ) &
     STEP_PID=$!
     set +m
@@ -156,6 +171,7 @@ supervise() { # sets CODE
 say "build $BUILD_ID, step $STEP${CHROOT:+, chroot $CHROOT}, timeout ${TIMEOUT}s"
 CODE=$EXIT_FAILED
 if prepare_builder >&"$LOG_FD" 2>&1; then
+    choose_personality
     start_step
     supervise
     report_oom
