@@ -14,7 +14,7 @@ read -r -a extra <<<"${PACKAGES:-}"
 install_with_dnf() { # PROGRAM
     local program=$1
     # coreutils-single and curl-minimal of container bases give way to the full packages.
-    "$program" -y --setopt=install_weak_deps=False --allowerasing install \
+    "$program" -y --setopt=install_weak_deps=False install --allowerasing \
         "${common[@]}" info make redhat-rpm-config rpm-build shadow-utils iproute curl ca-certificates "${extra[@]}"
     # EPEL builds on what its base keeps in a repository that is off by default; epel-release brings this switch.
     if command -v crb >/dev/null; then

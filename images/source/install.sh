@@ -10,7 +10,7 @@ readonly here builder_name=builder builder_id=1000 builder_home=/builddir
 readonly dnf_tools=(rpkg-util tito pyp2spec pyp2rpm rubygem-gem2rpm rubygems rpmautospec fedora-license-data)
 
 install_with_dnf() { # PROGRAM
-    "$1" -y --setopt=install_weak_deps=False --allowerasing install bash bzip2 ca-certificates coreutils curl diffutils \
+    "$1" -y --setopt=install_weak_deps=False install --allowerasing bash bzip2 ca-certificates coreutils curl diffutils \
         findutils gawk git-core grep gzip iproute make patch python3 redhat-rpm-config rpm-build sed shadow-utils tar \
         unzip util-linux which xz
     local tool

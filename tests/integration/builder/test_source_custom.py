@@ -96,7 +96,7 @@ def test_builddeps_are_installed_before_the_script_runs_one_argument_each(start:
     (container.home / "in/script").chmod(0o755)
     run = container.run()
     assert_hello(run)
-    assert "<install>\n<git>\n<gcc-c++ >= 14>\n0\n[additional_1]\n" in run.log
+    assert "<install>\n<--allowerasing>\n<git>\n<gcc-c++ >= 14>\n0\n[additional_1]\n" in run.log
     assert "baseurl=https://repo.example/" in run.log
 
 
@@ -111,6 +111,59 @@ def test_nothing_of_a_script_outlives_it(start: Start) -> None:
     run = custom(start, f"#!/bin/bash\n(exec -a {marker} setsid sleep 300) & disown\n{HEREDOC}")
     assert_hello(run)
     assert subprocess.run(["pgrep", "-f", marker], capture_output=True, check=False).returncode == 1
+
+
+PLANTED = r"""#!/bin/bash
+{ echo "planted code ran as $(id -u): $0"; } >>/copr/out/build.log
+rm -f /usr/local/sbin/cat /usr/local/sbin/setpriv
+exec /usr/bin/${0##*/} "$@"
+"""
+
+
+@pytest.mark.parametrize("name", ["unpacked", "build", "build/SRPMS"])
+def test_a_script_can_not_make_root_open_the_systems_directories(start: Start, name: str) -> None:
+    # What root makes, or gives to the build user, after the script has run must not be where a link leads. The macros
+    # would use that while root looks at the SRPM.
+    script = f"""#!/bin/bash
+{HEREDOC}
+cat >/builddir/planted <<'EOF'
+{PLANTED}EOF
+chmod 755 /builddir/planted
+cat /builddir/.rpmmacros >/builddir/macros
+echo '%_dbpath %(cd /usr/local/sbin; cp /builddir/planted cat; cp cat setpriv)/var/lib/rpm' >>/builddir/macros
+mv -f /builddir/macros /builddir/.rpmmacros
+mv /builddir/{name} /builddir/moved
+ln -s /usr/local/sbin /builddir/{name}
+"""
+    container = start(CustomSource(script=script))
+    (container.home / "in/script").write_text(script)
+    (container.home / "in/script").chmod(0o755)
+    container.run()
+    assert "planted code ran" not in (container.home / "out/build.log").read_text()
+
+
+def test_macros_that_a_script_leaves_are_not_read_when_its_srpm_is_looked_at(start: Start) -> None:
+    making = "rpmbuild -bs --define '_sourcedir .' --define '_srcrpmdir .' hello.spec"
+    told = "%_dbpath %(tr '[:cntrl:]' ' ' </proc/$PPID/cmdline | sed 's/^/macros read by /' >&2)/var/lib/rpm"
+    script = f"""#!/bin/bash
+{HEREDOC}
+{making}
+cat /builddir/.rpmmacros >macros
+cat >>macros <<'EOF'
+{told}
+EOF
+mv -f macros /builddir/.rpmmacros
+rpm --eval %_dbpath
+"""
+    run = custom(start, script)
+    assert_hello(run)
+    assert "macros read by rpm --eval" in run.log
+    assert run.log.count("macros read by") == 1
+
+
+@pytest.mark.parametrize("spec", ["hello@2.spec", "my hello.spec", "_hello.spec", "hello.spec"])
+def test_a_spec_of_any_name_is_stored_by_the_name_of_its_package(start: Start, spec: str) -> None:
+    assert_hello(custom(start, f"{HEREDOC}mv hello.spec '{spec}' || true\n"))
 
 
 def test_a_script_is_ended_by_the_timeout(start: Start) -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from copr_operator.builder.agent.render import lines, macros, render, repositories, settings
+from copr_operator.api.chroot import ChrootRepo, ChrootSpec
+from copr_operator.builder.agent.render import image_repos, lines, macros, render, repositories, settings
+from copr_operator.core import names
+from copr_operator.core.stepplan import step_plan
 from copr_operator.core.wire import RepoConfig, StepPlan
+from tests.support import builders
 
 PlanOf = Callable[..., StepPlan]
 
@@ -25,7 +29,7 @@ def test_the_files_of_an_rpm_step(plan_of: PlanOf) -> None:
     assert render(plan) == {
         "settings.sh": (
             "STEP=rpm\nBUILD_ID=42\nCHROOT=fedora-43-x86_64\nTIMEOUT=60\nENABLE_NET=0\nNETWORK_PROFILE=nested\n"
-            "RELEASE_VER=43\nWITH_OPTS=(docs)\nWITHOUT_OPTS=(tests 'x y')\n"
+            "RELEASE_VER=43\nIMAGE_REPOS=1\nWITH_OPTS=(docs)\nWITHOUT_OPTS=(tests 'x y')\n"
         ),
         "macros": (
             "%_topdir /builddir/build\n%copr_username alice\n%copr_projectname demo\n"
@@ -110,6 +114,32 @@ def test_variables_and_escapes_of_a_base_url_stay_for_dnf() -> None:
 def test_a_repository_with_a_ca_bundle_of_its_own_names_it() -> None:
     text = repositories([RepoConfig(id="a", baseurl="https://a", ca_file="/ca.crt"), RepoConfig(id="b", baseurl="b")])
     assert [line for line in text.splitlines() if line.startswith(("[", "ssl"))] == ["[a]", "sslcacert=/ca.crt", "[b]"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "used"),
+    [((), 1), (("copr_base",), 1), (("additional_1",), 1), (("base", "copr_base"), 0), (("base", "additional_1"), 0)],
+)
+def test_the_images_repositories_are_used_where_the_chroot_has_none(
+    plan_of: PlanOf, ids: tuple[str, ...], used: int
+) -> None:
+    repos = [RepoConfig(id=repo_id, baseurl="https://x/") for repo_id in ids]
+    assert f"IMAGE_REPOS={used}\n" in settings(plan_of(repos=repos))
+
+
+@pytest.mark.parametrize("step", [names.SOURCE_STEP, builders.D13])
+@pytest.mark.parametrize("own", [(), ("base",)])
+def test_whether_a_chroot_has_repositories_is_told_by_the_first_of_a_plan(step: str, own: tuple[str, ...]) -> None:
+    chroot = ChrootSpec(
+        name=builders.D13, image="x", arch="x86_64", repos=[ChrootRepo(id=name, baseurl="https://x/") for name in own]
+    )
+    source = {"type": "custom", "custom": {"script": "x", "chroot": chroot.name, "repos": ["https://y/"]}}
+    build = builders.build(builders.imported(), source=source)
+    project = builders.project(builders.D13, additional_repos=["https://z/"])
+    observed = builders.observed(build, project=project, chroots={chroot.name: chroot})
+    plan = step_plan(observed, step, 1, builders.CONFIG)
+    assert len(plan.repos) > len(own)
+    assert image_repos(plan) is not bool(own)
 
 
 def test_repositories_keep_their_order() -> None:

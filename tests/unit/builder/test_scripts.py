@@ -102,7 +102,7 @@ OTHERS = (
     "/sources/evil-1-1.noarch.rpm", "evil-1-1.noarch.rpm", "./evil.rpm", "evil.RPM", "evil.rpm >= 1", "x = 1.rpm",
     "https://x.example/evil", "HTTPS://x.example/evil", "file:///evil", "file:/evil", "http:x", "ftp:x", "ht\ttp:x",
     "\x01http:x", "(x)://y", "@buildsys", "@^everything", "-x", "--setopt=reposdir=/sources", "--installroot=/x",
-    "foo*", "/usr/bin/fo?", "*", ".", "./x", "", " x", "=1",
+    "foo*", "/usr/bin/fo?", "*", ".", "./x", "", " x", "=1", "x\\y", "x\\",
 )  # fmt: skip
 
 

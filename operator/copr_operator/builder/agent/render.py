@@ -52,12 +52,18 @@ def settings(plan: StepPlan) -> str:
         "ENABLE_NET": int(plan.enable_net),
         "NETWORK_PROFILE": plan.network_profile,
         "RELEASE_VER": plan.release_ver or "",
+        "IMAGE_REPOS": int(image_repos(plan)),
         "WITH_OPTS": plan.with_opts,
         "WITHOUT_OPTS": plan.without_opts,
     }
     if plan.source is not None:
         values |= source_settings(plan, plan.source)
     return "".join(f"{name}={_shell(value)}\n" for name, value in values.items())
+
+
+def image_repos(plan: StepPlan) -> bool:
+    """Whether the image's own repositories are used: those of the chroot, which come first in a plan, replace them."""
+    return not plan.repos or plan.repos[0].id in ("copr_base", "additional_1")
 
 
 def source_settings(plan: StepPlan, source: StepSource) -> dict[str, str | int | tuple[str, ...]]:

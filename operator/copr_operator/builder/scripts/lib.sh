@@ -12,6 +12,10 @@ readonly RESULTS_DIR=$OUT_DIR/results
 readonly BUILDER_ID=1000            # everything of the user's that need not be root runs as this user
 readonly BUILDER_HOME=/builddir
 readonly TOPDIR=$BUILDER_HOME/build # %_topdir
+# Only root writes here. What root does after the user's code has run it does here, or as the build user: below /builddir
+# any name may be a link to somewhere else.
+readonly ROOT_DIR=/copr/root
+readonly EMPTY_HOME=$ROOT_DIR/home
 readonly MAX_PROCESSES=8192         # RLIMIT_NPROC of the build user: pod specs have no limit for processes
 
 say() { printf '[copr] %s\n' "$*"; }
@@ -125,6 +129,23 @@ require_isolation() {
 # /proc is not against processes that fork.
 end_builder_processes() {
     "${AS_BUILDER[@]}" /bin/bash -c 'kill -KILL -- -1' 2>/dev/null || true
+}
+
+# rpm_unconfigured online|offline ARGUMENT...: rpm as the build user, with an empty home: in its own the user's code may have
+# left macros, which run commands. Nothing that it starts runs on.
+rpm_unconfigured() {
+    local network=$1 status=0
+    shift
+    as_builder "$network" env HOME="$EMPTY_HOME" rpm "$@" || status=$?
+    end_builder_processes
+    return "$status"
+}
+
+# store_result FILE NAME: a plain file, read as the build user, who may have put links in the way of what only root can read
+store_result() {
+    [[ -f $1 && ! -L $1 ]] || return
+    "${AS_BUILDER[@]}" cat -- "$1" >"$RESULTS_DIR/$2" || { rm -f -- "$RESULTS_DIR/$2"; return 1; }
+    say "$2"
 }
 
 # logged FILE COMMAND...: output to the live log and appended to FILE as well; then nothing of the build user's runs on.

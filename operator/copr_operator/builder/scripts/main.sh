@@ -57,10 +57,26 @@ prepare_builder() {
         printf 'builder:x:%d:%d::%s:/bin/bash\n' "$BUILDER_ID" "$BUILDER_ID" "$BUILDER_HOME" >>/etc/passwd
         printf 'builder:x:%d:\n' "$BUILDER_ID" >>/etc/group
     fi
+    install -d -m 0755 "$ROOT_DIR" "$EMPTY_HOME"
     install -d -o "$BUILDER_ID" -g "$BUILDER_ID" -m 0755 "$BUILDER_HOME" "$TOPDIR" \
         "$TOPDIR"/{BUILD,BUILDROOT,RPMS,SOURCES,SPECS,SRPMS}
     # The build user's own macros, as Copr writes them.
     install -m 0644 "$IN_DIR/macros" "$BUILDER_HOME/.rpmmacros"
+}
+
+# Sets PERSONALITY: what runs the step of a 32-bit x86 chroot. Its nodes are x86_64, and rpm, dnf and configure scripts take
+# the machine from uname.
+choose_personality() {
+    PERSONALITY=()
+    case ${CHROOT##*-} in
+        i[3-6]86)
+            if setarch linux32 true; then
+                PERSONALITY=(setarch linux32)
+            else
+                say "WARNING: '$CHROOT' is 32-bit, and uname can not be made to say so: this may build for $(uname -m)"
+            fi
+            ;;
+    esac
 }
 
 # Own process group, default SIGINT: both come with job control, and a background process has neither without it.
@@ -69,7 +85,7 @@ start_step() {
     (
         trap - TERM PIPE
         exec >&"$LOG_FD" 2>&1 </dev/null {LOG_FD}>&- {END_FD}>&- {STDOUT_FD}>&-
-        exec /bin/bash "$SCRIPTS/$STEP.sh"
+        exec ${PERSONALITY[@]+"${PERSONALITY[@]}"} /bin/bash "$SCRIPTS/$STEP.sh"
     ) &
     STEP_PID=$!
     set +m
@@ -155,6 +171,7 @@ supervise() { # sets CODE
 say "build $BUILD_ID, step $STEP${CHROOT:+, chroot $CHROOT}, timeout ${TIMEOUT}s"
 CODE=$EXIT_FAILED
 if prepare_builder >&"$LOG_FD" 2>&1; then
+    choose_personality
     start_step
     supervise
     report_oom

@@ -39,7 +39,7 @@ PYTHON
 # The source distribution, from where the index says and with the checksum it says. rpmbuild takes what is there, so it
 # asks nobody for it; for a specification's %{pypi_source} it would ask https://files.pythonhosted.org only.
 download_sdist() { # DIRECTORY
-    local program=$BUILDER_HOME/download-sdist.py
+    local program=$ROOT_DIR/download-sdist.py
     cat >"$program" <<'PYTHON'
 import hashlib
 import json

@@ -13,12 +13,12 @@ set -uo pipefail
 readonly BUILD_LOG=$OUT_DIR/build.log
 readonly MISSING_BUILD_REQUIRES=11 # rpmbuild's exit code
 readonly MAX_ROUNDS=20             # of asking for requirements; each must ask for something new
-readonly PRIVATE_SRPMS=$BUILDER_HOME/srpms
+readonly PRIVATE_SRPMS=$ROOT_DIR/srpms
 
 NETWORK=offline
 ((ENABLE_NET)) && NETWORK=online
 
-unpack_srpm() { # sets SPEC
+unpack_srpm() { # sets SPEC and NAME
     local srpms=("$IN_DIR"/srpm/*.src.rpm) specs
     banner "Unpacking ${srpms[0]##*/}"
     [[ ${#srpms[@]} == 1 && -f ${srpms[0]} ]] || die "$EXIT_SRPM_INVALID" 'no SRPM was brought into the pod'
@@ -27,6 +27,9 @@ unpack_srpm() { # sets SPEC
     [[ ${#specs[@]} == 1 && -f ${specs[0]} ]] ||
         die "$EXIT_SRPM_INVALID" "the SRPM must hold exactly one spec; found: ${specs[*]##*/}"
     SPEC=${specs[0]}
+    # The source step has named the SRPM NAME-VERSION-RELEASE.
+    NAME=${srpms[0]##*/}
+    NAME=${NAME%-*-*}
 }
 
 rpmbuild_as_builder() { # rpmbuild's arguments; always with the build's own --with and --without
@@ -40,7 +43,7 @@ rpmbuild_as_builder() { # rpmbuild's arguments; always with the build's own --wi
 read_requirements() {
     local line lines
     REQUIREMENTS=()
-    mapfile -t lines < <(as_builder "$NETWORK" rpm --query --package --requires "$1" | LC_ALL=C sort -u)
+    mapfile -t lines < <(rpm_unconfigured "$NETWORK" --query --package --requires "$1" | LC_ALL=C sort -u)
     for line in ${lines[@]+"${lines[@]}"}; do
         [[ $line != rpmlib\(* ]] || continue
         is_capability "$line" || die "$EXIT_DEPENDENCIES" "the build requirement '$line' is not what a package of the" \
@@ -72,7 +75,7 @@ rpm_has_dynamic_requirements() { # rpmbuild -br came with rpm 4.15
 # One round of `rpmbuild -br`: true when everything is there; else REQUIREMENTS is what it asks for.
 ask_requirements() {
     local status=0 asked
-    rm -f -- "$TOPDIR"/SRPMS/*.buildreqs.nosrc.rpm
+    "${AS_BUILDER[@]}" rm -f -- "$TOPDIR"/SRPMS/*.buildreqs.nosrc.rpm
     logged "$ROOT_LOG" rpmbuild_as_builder -br "$SPEC" || status=$?
     ((status == 0)) && return 0
     ((status == MISSING_BUILD_REQUIRES)) ||
@@ -122,20 +125,21 @@ joined() {
 build() {
     local status=0
     banner "Building ${SPEC##*/}"
-    rm -f -- "$TOPDIR"/SRPMS/*
+    "${AS_BUILDER[@]}" rm -f -- "$TOPDIR"/SRPMS/*
     logged "$BUILD_LOG" rpmbuild_as_builder -ba "$SPEC" || status=$?
     ((status == 0)) || die "$EXIT_BUILD_FAILED" "rpmbuild failed ($(explain_status "$status"))"
 }
 
 collect_results() {
-    local file
+    local file name
     banner 'Results'
     shopt -s globstar nullglob
     for file in "$TOPDIR"/RPMS/**/*.rpm "$TOPDIR"/SRPMS/*.rpm "$SPEC"; do
-        # Copies as the build user would read them; only plain files are results.
-        [[ -f $file && ! -L $file ]] || continue
-        install -m 0644 -- "$file" "$RESULTS_DIR/" || die "$EXIT_FAILED" "could not copy ${file##*/}"
-        say "${file##*/}"
+        [[ -f $file && ! -L $file ]] || continue # only plain files are results
+        name=${file##*/}
+        # By the package's name, as Copr's layout has it: its own may be no name for a file of a repository.
+        [[ $file != "$SPEC" ]] || name=$NAME.spec
+        store_result "$file" "$name" || die "$EXIT_FAILED" "could not copy ${file##*/}"
     done
 }
 
@@ -149,7 +153,6 @@ else
     require_isolation
 fi
 cd "$TOPDIR" || exit "$EXIT_FAILED"
-add_repositories
 install_extra_packages
 unpack_srpm
 install_build_requirements

@@ -8,7 +8,7 @@ make_srpm() {
     cd "$REPOSITORY" || exit "$EXIT_FAILED"
     one_spec "$REPOSITORY"
     expanded=$TOPDIR/SPECS/${SPEC##*/}
-    if grep -qE '%(\{[?!]*)?auto(release|changelog)' "$SPEC"; then
+    if "${AS_BUILDER[@]}" grep -qE '%(\{[?!]*)?auto(release|changelog)' "$SPEC"; then
         need rpmautospec git
         banner 'Expanding %autorelease and %autochangelog'
         tool rpmautospec rpmautospec process-distgit "$SPEC" "$expanded"

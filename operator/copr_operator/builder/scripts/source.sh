@@ -76,7 +76,6 @@ install_packages_of_source() {
     [[ -s $IN_DIR/packages ]] || return 0
     : >"$ROOT_LOG"
     choose_package_manager
-    add_repositories
     install_extra_packages
 }
 
@@ -100,31 +99,27 @@ one_srpm() { # sets SRPM
 }
 
 # The name is made from the header: repositories want NAME-VERSION-RELEASE, whatever the file was called.
-name_srpm() { # sets NAME
-    NAME=$(as_builder offline rpm --query --package \
-        --queryformat '%|SOURCERPM?{binary}:{%{NAME}-%{VERSION}-%{RELEASE}.%|NOSOURCE?{nosrc}:{src}|.rpm}|' "$SRPM") ||
+name_srpm() { # sets NAME (the package's) and FILE
+    local header valid='^[A-Za-z0-9][A-Za-z0-9._+~^-]*$'
+    header=$(rpm_unconfigured offline --query --package --queryformat \
+        '%|SOURCERPM?{binary}:{%{NAME} %{NAME}-%{VERSION}-%{RELEASE}.%|NOSOURCE?{nosrc}:{src}|.rpm}|' "$SRPM") ||
         die "$EXIT_SRPM_INVALID" "${SRPM##*/} is not a readable RPM"
-    [[ $NAME != binary ]] || die "$EXIT_SRPM_INVALID" "${SRPM##*/} is a binary RPM, not a source RPM"
-    [[ $NAME != *.nosrc.rpm ]] || die "$EXIT_SRPM_INVALID" "${SRPM##*/} does not hold all its sources (nosrc)"
-    [[ $NAME =~ ^[A-Za-z0-9][A-Za-z0-9._+~^-]*$ ]] || die "$EXIT_SRPM_INVALID" "the name in the header is not a file name"
-    [[ $NAME == "${SRPM##*/}" ]] || say "stored as $NAME, the name in its header"
+    [[ $header != binary ]] || die "$EXIT_SRPM_INVALID" "${SRPM##*/} is a binary RPM, not a source RPM"
+    read -r NAME FILE <<<"$header"
+    [[ $FILE != *.nosrc.rpm ]] || die "$EXIT_SRPM_INVALID" "${SRPM##*/} does not hold all its sources (nosrc)"
+    [[ $FILE =~ $valid ]] || die "$EXIT_SRPM_INVALID" "the name in the header is not a file name"
+    [[ $FILE == "${SRPM##*/}" ]] || say "stored as $FILE, the name in its header"
 }
 
 # The spec as it is in the SRPM, unpacked but never parsed again.
 extract_spec() { # sets SPEC
-    local unpacked=$BUILDER_HOME/unpacked found
+    local unpacked=$ROOT_DIR/unpacked found
     install -d -o "$BUILDER_ID" -g "$BUILDER_ID" "$unpacked"
-    as_builder offline rpm --define "_topdir $unpacked" --install "$SRPM" ||
+    rpm_unconfigured offline --define "_topdir $unpacked" --install "$SRPM" ||
         die "$EXIT_SRPM_INVALID" "${SRPM##*/} can not be unpacked"
     found=("$unpacked"/SPECS/*.spec)
     ((${#found[@]} == 1)) || die "$EXIT_SRPM_INVALID" "${SRPM##*/} must hold exactly one spec; found ${#found[@]}"
     SPEC=${found[0]}
-}
-
-store() { # FILE NAME
-    [[ -f $1 && ! -L $1 ]] || die "$EXIT_SRPM_INVALID" "${1##*/} is no plain file"
-    install -m 0644 -- "$1" "$RESULTS_DIR/$2" || die "$EXIT_FAILED" "could not copy ${1##*/}"
-    say "$2"
 }
 
 [[ -f $IN_DIR/scripts/source-$METHOD.sh ]] || die "$EXIT_FAILED" "there is no source method '$METHOD'"
@@ -144,7 +139,7 @@ banner 'Checking the SRPM'
 one_srpm
 name_srpm
 extract_spec
-end_builder_processes
 banner 'Results'
-store "$SRPM" "$NAME"
-store "$SPEC" "${SPEC##*/}"
+# The spec by the package's name, as Copr's layout has it: its own may be no name for a file of a repository.
+store_result "$SRPM" "$FILE" || die "$EXIT_SRPM_INVALID" "${SRPM##*/} is no plain file"
+store_result "$SPEC" "$NAME.spec" || die "$EXIT_SRPM_INVALID" "${SPEC##*/} is no plain file"
