@@ -100,6 +100,8 @@ def one_of(*known: str) -> str:
     return "supported values: " + ", ".join(f'"{value}"' for value in known)
 
 
+UNREADABLE_HOSTS = ("[::1", "[abc", "a]b", "a[b", "[::1]x", "x:abc", "x:999999", "[xyz]", "[]")
+"""What stands for a host and port in URLs that the patterns admit and nobody can read."""
 REPO_URLS = ("http://x", "copr://@group/libstdc++", "copr://alice/demo:pr:1", "https://x/$chroot/$basearch/")
 BAD_REPO_URLS = (
     "file:///srv/repo",

@@ -10,6 +10,14 @@ import yaml
 from copr_operator.api.crd import KINDS, definition, file_name
 from tests.support.schema_changes import RELEASED, definitions, taken_away
 
+REVIEWED = (
+    "v1alpha1.spec.source.link.url: new rule self.matches(r'^[a-z+]+://",
+    "v1alpha1.spec.source.scm.cloneURL: new rule self.matches(r'^[a-z+]+://",
+)
+"""How changes begin that were looked at, and take nothing away. The new rule for URLs refuses what no build could ever
+be made of; the models admit it still, so that an object that has one is read, and its build fails with a reason; and
+the API server lets such an object be changed elsewhere (CRDValidationRatcheting)."""
+
 OLD: dict[str, Any] = {
     "spec": {
         "group": "g.example",
@@ -126,7 +134,7 @@ WIDER: dict[str, Change] = {
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_nothing_of_the_last_release_is_lost(kind: Any) -> None:
     released = yaml.safe_load((RELEASED / file_name(kind)).read_text())
-    assert taken_away(released, definition(kind)) == []
+    assert [lost for lost in taken_away(released, definition(kind)) if not lost.startswith(REVIEWED)] == []
 
 
 def test_no_kind_of_the_last_release_is_gone() -> None:
