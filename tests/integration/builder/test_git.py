@@ -15,7 +15,7 @@ from copr_operator.builder.agent import repositories, tools
 from copr_operator.builder.agent.backend import Pauses
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PodPaths
-from copr_operator.core.wire import EgressRules, ScmSource, StepPlan
+from copr_operator.core.wire import AgentExit, EgressRules, ScmSource, StepPlan
 from tests.integration.builder.conftest import plan_of
 from tests.support.scm_servers import SourceServer, commit, git, source_server
 
@@ -290,6 +290,31 @@ async def test_a_repository_that_is_small_and_unpacks_to_more_is_refused(
     with pytest.raises(AgentError, match="larger than 1000000 bytes") as failed:
         await clone(paths, f"{server.url}/git/hello", plan_of(max_source_bytes=1_000_000))
     assert failed.value.reason == "SourceRefused"
+
+
+async def test_a_repository_with_a_path_that_nothing_can_open_is_refused(
+    server: SourceServer, hello: Path, paths: PodPaths
+) -> None:
+    def tree(entry: str) -> str:
+        made = subprocess.run(["git", "mktree"], cwd=hello, input=entry, text=True, capture_output=True, check=True)
+        return made.stdout.strip()
+
+    deep = tree(f"100644 blob {git(hello, 'rev-parse', 'HEAD:hello.spec')}\tf\n")
+    # 4082 bytes: short enough as git writes it, below the working directory, and too long with that before it.
+    for name in ["d" * 255] * 15 + ["e" * 240]:
+        deep = tree(f"040000 tree {deep}\t{name}\n")
+    git(hello, "update-ref", "HEAD", git(hello, "commit-tree", "-m", "deep", deep))
+    with pytest.raises(AgentError, match=r"SourceRefused: .* path of more than") as failed:
+        await clone(paths, f"{server.url}/git/hello")
+    assert failed.value.exit_code is AgentExit.REFUSED
+
+
+@pytest.mark.parametrize("subdirectory", ["nope", "hello.spec", "a" * 300])
+async def test_a_subdirectory_that_is_not_there_is_said(
+    server: SourceServer, hello: Path, paths: PodPaths, subdirectory: str
+) -> None:
+    with pytest.raises(AgentError, match="SourceRefused: the repository has no directory"):
+        await clone(paths, f"{server.url}/git/hello", subdirectory=subdirectory)
 
 
 async def test_a_server_that_never_answers_is_given_up(paths: PodPaths, tmp_path: Path) -> None:
