@@ -53,7 +53,9 @@ class SourceServer:
     credentials_seen: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     faults: int = 0
-    """So many requests to come are answered with 503."""
+    """So many requests to come are answered with 503,"""
+    faults_after: int = 0
+    """after so many that are not."""
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 * 1024**2)
@@ -63,7 +65,9 @@ class SourceServer:
 
     async def _git(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path_qs)
-        if self.faults:
+        if self.faults_after:
+            self.faults_after -= 1
+        elif self.faults:
             self.faults -= 1
             return web.Response(status=503)
         if (location := self._redirect(request)) is not None:

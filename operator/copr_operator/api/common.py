@@ -53,13 +53,14 @@ ChrootPattern = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-
 HttpUrl = Annotated[
     str, Field(min_length=8, max_length=2048, pattern=r"^https?://[A-Za-z0-9._~:@%\[\]-]+([/?#][!-~]*)?$")
 ]
-# $releasever, $basearch and $chroot are expanded; copr://owner/project stands for another project of this installation.
+# $releasever, $basearch, $chroot and $distname are expanded; copr://owner/project stands for another project of this
+# installation; ?priority=N is for dnf.
 RepoUrl = Annotated[
     str,
     Field(
         min_length=8,
         max_length=2048,
-        pattern=r"^(https?://[A-Za-z0-9._~:@%$\[\]-]+(/[!-~]*)?|copr://@?[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.+:-]*)$",
+        pattern=r"^(https?://[A-Za-z0-9._~:@%$\[\]-]+([/?][!-~]*)?|copr://@?[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.+:-]*(\?[!-~]*)?)$",
     ),
 ]
 RepoUrls = Annotated[list[RepoUrl], Field(max_length=32, json_schema_extra=ATOMIC)]

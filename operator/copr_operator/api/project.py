@@ -57,7 +57,9 @@ class ProjectSpec(ApiModel):
         list[ProjectChroot], Field(min_length=1, max_length=MAX_CHROOTS, json_schema_extra=list_map("name"))
     ] = Field(description="Chroots the project builds in, each with its settings.")
     additional_repos: RepoUrls = Field(
-        default_factory=list, description="Repositories for all builds; copr://OWNER/PROJECT is another project here."
+        default_factory=list,
+        description="Repositories for all builds; copr://OWNER/PROJECT is another project here, $chroot and $distname "
+        "(fedora of fedora-43-x86_64) are the build's, and ?priority=N is for dnf.",
     )
     enable_net: bool = Field(False, description="Network access during %build, unless a build says otherwise.")
     private: bool = Field(

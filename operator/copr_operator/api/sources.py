@@ -56,6 +56,18 @@ GemName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0
 Script = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
+def _with_host(field: str) -> dict[str, Any]:
+    """Of what the pattern admits, the URLs that can be read. A rule, so that what was admitted before is still read:
+    core.sources says what is wrong with it."""
+    host = r"([^@/?#]*@)?([^:@/?#\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?"
+    return cel(
+        (
+            f"self.matches(r'^[a-z+]+://{host}([/?#]|$)')",
+            f"{field} needs a host: brackets are for an IPv6 address, and a port is a number",
+        )
+    )
+
+
 def _inside(field: str, root: str) -> dict[str, Any]:
     """A path must not leave its root. RE2 and Rust's expressions can't say "no .. in it", so CEL does."""
     return cel((r"!self.matches('(^|/)[.][.](/|$)')", f"{field} must not leave {root}: no '..' in it"))
@@ -65,7 +77,8 @@ class LinkSpec(ApiModel):
     """A file on a web server."""
 
     url: HttpUrl = Field(
-        description="http or https URL of an .src.rpm, or of a .spec whose Source and Patch URLs are downloaded too."
+        description="http or https URL of an .src.rpm, or of a .spec whose Source and Patch URLs are downloaded too.",
+        json_schema_extra=_with_host("url"),
     )
 
 
@@ -87,7 +100,9 @@ class ScmSpec(ApiModel):
         "/trunk; git for all others.",
     )
     clone_url: CloneUrl = Field(
-        alias="cloneURL", description="URL of the repository: https, http, git, ssh, svn or svn+ssh."
+        alias="cloneURL",
+        description="URL of the repository: https, http, git, ssh, svn or svn+ssh.",
+        json_schema_extra=_with_host("cloneURL"),
     )
     committish: Committish | None = Field(
         None,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from copr_operator.backend.errors import RefusedError
 from copr_operator.backend.inspector import RpmFile
 from copr_operator.backend.layout import FILE_NAME, MAX_PACKAGE_NAME, PACKAGE_NAME
+from copr_operator.core import arches
 from copr_operator.core.wire import ArtifactRef, Package
 
 SOURCE_SUFFIX = ".src.rpm"
@@ -21,25 +22,10 @@ MAX_ARCH_TAGS = 2048
 """Bytes. The controller hears of ExclusiveArch, ExcludeArch and BuildArch in a termination message, beside names and
 checksums; all architectures that rpm knows are less."""
 
-_X86_64 = frozenset({"x86_64", "x86_64_v2", "x86_64_v3", "x86_64_v4", "amd64", "ia32e"})
-_I386 = frozenset({"i386", "i486", "i586", "i686", "athlon", "geode"})
-_ARM = frozenset({"armv7l", "armv7hl", "armv7hnl"})
-_FAMILIES: dict[str, frozenset[str]] = {
-    **dict.fromkeys(sorted(_X86_64), _X86_64),
-    **dict.fromkeys(sorted(_I386), _I386),
-    **dict.fromkeys(["armhfp", *sorted(_ARM)], _ARM),
-}
-
-
-def chroot_arch(chroot: str) -> str:
-    """`x86_64` of `fedora-43-x86_64`."""
-    return chroot.rpartition("-")[2]
-
 
 def accepted_archs(chroot: str) -> frozenset[str]:
     """Architectures of binary packages that a chroot may produce."""
-    arch = chroot_arch(chroot)
-    return _FAMILIES.get(arch, frozenset({arch})) | {"noarch"}
+    return arches.rpm_arches(arches.chroot_arch(chroot)) | {"noarch"}
 
 
 def check_names(files: Sequence[ArtifactRef], max_files: int) -> None:

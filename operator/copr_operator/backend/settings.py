@@ -67,7 +67,9 @@ class BackendSettings(EnvironmentSettings):
     max_file_bytes: Annotated[int, Field(ge=1)] = Field(4 * GIB, description="Largest file of a result.")
     max_step_bytes: Annotated[int, Field(ge=1)] = Field(8 * GIB, description="Largest sum of files of one step.")
     max_step_files: Annotated[int, Field(ge=1)] = Field(2000, description="Most files of one step.")
-    max_log_bytes: Annotated[int, Field(ge=1)] = Field(256 * MIB, description="Largest log.")
+    max_log_bytes: Annotated[int, Field(ge=1)] = Field(
+        256 * MIB, description="Largest log. Build pods cut theirs 64 KiB below the default, and send its end."
+    )
     max_header_bytes: Annotated[int, Field(ge=4096)] = Field(64 * MIB, description="Largest header of an RPM.")
     max_upload_bytes: Annotated[int, Field(ge=1)] = Field(2 * GIB, description="Largest uploaded source.")
     max_namespace_upload_bytes: Annotated[int, Field(ge=1)] = Field(

@@ -2,15 +2,16 @@
 
 from collections.abc import Collection
 
-_FAMILIES: dict[str, frozenset[str]] = {
-    "i386": frozenset({"i386", "i486", "i586", "i686"}),
-    "armhfp": frozenset({"armv7hl", "armv7hnl"}),
-}
-_GOARCH: dict[str, str] = {
-    "x86_64": "amd64",
-    "i386": "amd64",
+_LEVELS = ("x86_64", "x86_64_v2", "x86_64_v3", "x86_64_v4")
+"""Each runs what was made for those before it."""
+_X86_64 = frozenset({*_LEVELS, "amd64", "ia32e"})
+_I386 = frozenset({"i386", "i486", "i586", "i686", "athlon", "geode"})
+_ARM = frozenset({"armhfp", "armv7l", "armv7hl", "armv7hnl"})
+_FAMILIES = {arch: family for family in (_X86_64, _I386, _ARM) for arch in family}
+_GOARCH = {
+    **dict.fromkeys(_X86_64 | _I386, "amd64"),
+    **dict.fromkeys(_ARM, "arm"),
     "aarch64": "arm64",
-    "armhfp": "arm",
     "ppc64le": "ppc64le",
     "s390x": "s390x",
     "riscv64": "riscv64",
@@ -23,8 +24,13 @@ def chroot_arch(chroot: str) -> str:
 
 
 def rpm_arches(arch: str) -> frozenset[str]:
-    """The architectures of binary RPMs that a chroot of this architecture makes, `noarch` aside."""
+    """The architectures of binary RPMs that a chroot of this architecture may make, `noarch` aside."""
     return _FAMILIES.get(arch, frozenset({arch}))
+
+
+def _called(arch: str) -> frozenset[str]:
+    """What stands for this architecture in a spec: of x86_64_v2 its own name and x86_64, and of x86_64 only that."""
+    return frozenset(_LEVELS[: _LEVELS.index(arch) + 1]) if arch in _LEVELS else rpm_arches(arch)
 
 
 def node_arch(arch: str) -> str:
@@ -39,7 +45,7 @@ def excluded(arch: str, exclusive: Collection[str], exclude: Collection[str], bu
     alone it means that any machine will do. BuildArch says nothing of the machine, unless it names real
     architectures only and none of them is this one.
     """
-    mine = rpm_arches(arch)
+    mine = _called(arch)
     wanted = {a for a in exclusive if a != "noarch"}
     if wanted and not wanted & mine:
         return True

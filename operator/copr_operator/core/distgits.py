@@ -2,6 +2,7 @@
 
 import json
 
+from copr_operator.core import urls
 from copr_operator.core.config import DIST_GITS, DistGit
 
 _DIST_GIT_KEYS = {"name": "name", "cloneURL": "clone_url", "lookasideURL": "lookaside_url", "namespace": "namespace"}
@@ -26,6 +27,9 @@ def parse_dist_gits(text: str) -> tuple[DistGit, ...]:
             raise ValueError("all values of a dist-git are strings")
         if "{package}" not in entry["cloneURL"] or "{filename}" not in entry["lookasideURL"]:
             raise ValueError("cloneURL must hold {package}, and lookasideURL {filename}")
+        for key in ("cloneURL", "lookasideURL"):
+            if problem := urls.problem(entry[key]):
+                raise ValueError(f"{key} is no usable URL: {problem}")
         instance = DistGit(**{_DIST_GIT_KEYS[key]: value for key, value in entry.items()})
         found[instance.name] = instance
     return tuple(found.values())

@@ -15,7 +15,16 @@ Address = IPv4Address | IPv6Address
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z_-][A-Za-z0-9_.-]*)?")
 """Not only digits and dots: that would be an address with a typing error."""
 _NAT64 = ip_network("64:ff9b::/96")
-_LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
+TAKEN_FOR_PUBLIC = tuple(
+    ip_network(network)
+    for network in (
+        "64:ff9b:1::/48",  # NAT64 of one's own
+        "192.0.0.0/24",  # of protocols; .192 is a metadata service of Oracle's cloud
+        "fec0::/10",  # site-local, of old
+        "168.63.129.16/32",  # Azure's, from within it: metadata, and what configures nodes
+    )
+)
+"""What `ipaddress` takes for public. manifests/tenant/network-policy.yaml has the same."""
 
 
 def refusal(host: str, address: str, rules: EgressRules) -> str:
@@ -48,7 +57,7 @@ def _unwrapped(address: Address) -> Address:
 
 def _public(address: Address) -> bool:
     unusual = address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback
-    return address.is_global and not unusual and address not in _LOCAL_NAT64
+    return address.is_global and not unusual and not any(address in network for network in TAKEN_FOR_PUBLIC)
 
 
 def _host_allowed(host: str, allow: Iterable[str]) -> bool:

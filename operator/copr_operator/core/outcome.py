@@ -26,6 +26,9 @@ POD_LAG: Final = 90
 that is seen to have ended beside a pod that is seen to run says neither that it succeeded nor why it failed. So long
 it takes until a watch that has fallen silent is noticed (`KubeClient.watch`) and taken up again (`Reflector`)."""
 
+FETCH_MEMORY: Final = "1Gi for a repository, 256Mi for a file; spec.memoryLimitMB is for what is run later"
+"""As core.manifests gives it."""
+
 StepName = Literal["fetch", "source", "build", "collect"]
 
 
@@ -172,7 +175,7 @@ def _why_failed(step: str, job: JobView, pod: PodView | None) -> Fault:
         if container.reason in _START_ERRORS and lacks_user_namespaces(container.message):
             return Fault("UserNamespacesUnavailable", f"node {pod.node}: {name}: {container.message}", work_name)
     if fetch is not None and fetch.state == "terminated" and fetch.exit_code != AgentExit.OK:
-        return _agent_fault(FETCH, "FetchFailed", fetch)
+        return _agent_fault(FETCH, "FetchFailed", fetch, of_user=_is_source(step))
     if work is not None and work.state == "terminated":
         if work.reason == "OOMKilled":
             return Fault("OOMKilled", _with_tail("the memory limit was reached", summary), work_name)
@@ -201,7 +204,12 @@ def _work_fault(step: str, work: ContainerView, pod: PodView, summary: StepSumma
     return Fault(reason, _with_tail(f"exit code {work.exit_code}", summary), work_container(step))
 
 
-def _agent_fault(name: Literal["fetch", "collect"], infra_reason: str, container: ContainerView) -> Fault:
+def _agent_fault(
+    name: Literal["fetch", "collect"], infra_reason: str, container: ContainerView, *, of_user: bool = False
+) -> Fault:
+    """`of_user`: what it worked on is the user's: a repository takes as much memory in the next try."""
+    if of_user and container.reason == "OOMKilled":
+        return Fault("OOMKilled", f"the source took more memory than {name} may use: {FETCH_MEMORY}", name)
     summary = _summary(container)
     if summary is not None and summary.failure is not None and _named_by(container.exit_code, summary.failure.reason):
         return Fault(summary.failure.reason, _with_tail(summary.failure.message, summary), name)

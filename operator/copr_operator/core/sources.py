@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from copr_operator.api.project import ProjectSpec
 from copr_operator.api.sources import CustomSpec, DistGitSpec, PypiSpec, ScmSpec, SourceSpec
+from copr_operator.core import urls
 from copr_operator.core.config import DistGit, SourceSettings
 from copr_operator.core.wire import (
     CustomSource,
@@ -37,8 +38,14 @@ class SourceError(Exception):
 
 
 def detect_scm(url: str) -> Literal["git", "svn"]:
-    """svn for svn:// and svn+ssh://, a path with /svn/ and one that ends in /trunk; git for all others."""
-    parts = urlsplit(url)
+    """svn for svn:// and svn+ssh://, a path with /svn/ and one that ends in /trunk; git for all others.
+
+    For any text: the API shows sources that can't be built too.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "git"
     path = parts.path.rstrip("/")
     if parts.scheme in ("svn", "svn+ssh") or "/svn/" in f"{path}/" or path.endswith("/trunk"):
         return "svn"
@@ -48,7 +55,7 @@ def detect_scm(url: str) -> Literal["git", "svn"]:
 def step_source(source: SourceSpec, settings: SourceSettings) -> StepSource:
     """The source as the pod needs it. Raises SourceError when it can't be built in this installation."""
     if source.link is not None:
-        return LinkSource(url=source.link.url)
+        return LinkSource(url=_readable(source.link.url, "the link"))
     if source.upload is not None:
         return UploadSource(ref=source.upload.ref, sha256=source.upload.sha256)
     if source.scm is not None:
@@ -58,7 +65,8 @@ def step_source(source: SourceSpec, settings: SourceSettings) -> StepSource:
     if source.pypi is not None:
         return _pypi(source.pypi, settings)
     if source.rubygems is not None:
-        return RubyGemsSource(name=source.rubygems.name, gem_source=settings.gem_source)
+        gem_source = _readable(settings.gem_source, "the gem source of this installation")
+        return RubyGemsSource(name=source.rubygems.name, gem_source=gem_source)
     if source.custom is not None:
         sent = source.custom.hook_payload
         return CustomSource(
@@ -94,11 +102,17 @@ def script_text(script: str) -> str:
     return text if text.endswith("\n") else f"{text}\n"
 
 
+def _readable(url: str, what: str) -> str:
+    if problem := urls.problem(url):
+        raise SourceError("SourceRefused", f"{what} is no usable URL: {problem}")
+    return url
+
+
 def _scm(scm: ScmSpec) -> ScmSource:
     subdirectory = inside(scm.subdirectory or "", "subdirectory")
     return ScmSource(
         scm=scm.type or detect_scm(scm.clone_url),
-        clone_url=scm.clone_url,
+        clone_url=_readable(scm.clone_url, "cloneURL"),
         committish=scm.committish,
         subdirectory=subdirectory,
         # Joined first: a spec may be above its subdirectory, as long as it is in the repository.
@@ -127,8 +141,10 @@ def _dist_git(distgit: DistGitSpec, settings: SourceSettings) -> DistGitSource:
     namespace = _FORK.sub("", distgit.namespace or instance.namespace)
     return DistGitSource(
         package=distgit.package,
-        clone_url=dist_git_clone_url(distgit, settings),
-        lookaside_url=_expand(instance.lookaside_url, distgit.package, namespace),
+        clone_url=_readable(dist_git_clone_url(distgit, settings), f"cloneURL of the dist-git {instance.name}"),
+        lookaside_url=_readable(
+            _expand(instance.lookaside_url, distgit.package, namespace), f"lookasideURL of the dist-git {instance.name}"
+        ),
         committish=distgit.committish,
     )
 
@@ -144,7 +160,7 @@ def _pypi(pypi: PypiSpec, settings: SourceSettings) -> PypiSource:
         python_versions=tuple(pypi.python_versions) or DEFAULT_PYTHON,
         generator=pypi.spec_generator,
         template=pypi.spec_template or DEFAULT_TEMPLATE,
-        index_url=settings.pypi_url.rstrip("/"),
+        index_url=_readable(settings.pypi_url.rstrip("/"), "the package index of this installation"),
     )
 
 

@@ -7,6 +7,7 @@ from copr_operator.api.project import ProjectChroot, ProjectSpec
 from copr_operator.core import names, sources
 from copr_operator.core.config import OperatorConfig
 from copr_operator.core.observed import Observed
+from copr_operator.core.urls import expand_repo
 from copr_operator.core.wire import ArtifactRef, EgressRules, RepoConfig, StepLimits, StepPlan
 
 
@@ -75,8 +76,10 @@ def _source_plan(common: StepPlan, observed: Observed, config: OperatorConfig) -
         repos += _chroot_repos(name, chroot, config)
         packages += chroot.packages
     if source.custom is not None:
-        urls = [_expand(url, name or "", config) for url in source.custom.repos]
-        repos += [_repo(f"additional_{number}", url, config) for number, url in enumerate(urls, start=1)]
+        repos += [
+            _repo(f"additional_{number}", url, name or "", config)
+            for number, url in enumerate(source.custom.repos, start=1)
+        ]
         packages += source.custom.builddeps
     update |= {"repos": _with_private(repos, project.spec, config), "extra_packages": tuple(packages)}
     return common.model_copy(update=update)
@@ -94,11 +97,11 @@ def _repos(
     spec, dirname = observed.build.spec, observed.build.dirname
     own = f"{config.backend_url}/results/{spec.owner}"
     repos = _chroot_repos(chroot_name, chroot, config)
-    repos.append(_repo("copr_base", f"{own}/{spec.project}/{chroot_name}/", config))
+    repos.append(_repo("copr_base", f"{own}/{spec.project}/{chroot_name}/", chroot_name, config))
     if dirname != spec.project:
-        repos.append(_repo("copr_coprdir", f"{own}/{dirname}/{chroot_name}/", config))
+        repos.append(_repo("copr_coprdir", f"{own}/{dirname}/{chroot_name}/", chroot_name, config))
     for number, url in enumerate((*project.additional_repos, *settings.additional_repos), start=1):
-        repos.append(_repo(f"additional_{number}", _expand(url, chroot_name, config), config))
+        repos.append(_repo(f"additional_{number}", url, chroot_name, config))
     return tuple(repos)
 
 
@@ -114,18 +117,12 @@ def _with_private(repos: Iterable[RepoConfig], project: ProjectSpec, config: Ope
 
 
 def _chroot_repos(name: str, chroot: ChrootSpec, config: OperatorConfig) -> list[RepoConfig]:
-    return [_repo(repo.id, _expand(repo.baseurl, name, config), config, repo.priority) for repo in chroot.repos]
+    return [_repo(repo.id, repo.baseurl, name, config, repo.priority) for repo in chroot.repos]
 
 
-def _repo(repo_id: str, url: str, config: OperatorConfig, priority: int | None = None) -> RepoConfig:
+def _repo(repo_id: str, url: str, chroot: str, config: OperatorConfig, priority: int | None = None) -> RepoConfig:
     """The backend's own repositories are verified as the backend is."""
-    ours = config.backend_ca_config_map is not None and url.startswith(f"{config.backend_url}/")
+    baseurl, said = expand_repo(url, chroot, config.backend_url)
+    ours = config.backend_ca_config_map is not None and baseurl.startswith(f"{config.backend_url}/")
     ca_file = f"{names.BACKEND_CA_DIR}/ca.crt" if ours else None
-    return RepoConfig(id=repo_id, baseurl=url, priority=priority, ca_file=ca_file)
-
-
-def _expand(url: str, chroot: str, config: OperatorConfig) -> str:
-    """`copr://owner/project` is another project of this installation; `$chroot` is Copr's own variable."""
-    if url.startswith("copr://"):
-        url = f"{config.backend_url}/results/{url.removeprefix('copr://')}/$chroot/"
-    return url.replace("$chroot", chroot)
+    return RepoConfig(id=repo_id, baseurl=baseurl, priority=said if priority is None else priority, ca_file=ca_file)

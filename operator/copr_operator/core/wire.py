@@ -180,7 +180,8 @@ class StepLimits(WireModel):
     """Seconds for storing the results after the end."""
     max_source_bytes: int = 2 * 1024**3
     max_result_bytes: int = 8 * 1024**3
-    max_log_bytes: int = 256 * 1024**2
+    max_log_bytes: int = 256 * 1024**2 - 64 * 1024
+    """Where a log is cut. What then follows, its end, must be below the backend's limit too (256 MiB)."""
 
 
 class StepPlan(WireModel):
@@ -274,7 +275,9 @@ def fit_summary(summary: StepSummary, limit: int = TERMINATION_MESSAGE_LIMIT) ->
     if summary.failure and len(summary.failure.message) > 200:
         failure = summary.failure.model_copy(update={"message": summary.failure.message[:200]})
         return fit_summary(summary.model_copy(update={"failure": failure, "log_tail": ""}), limit)
-    bare = StepSummary(outcome="failed", failure=StepFailure(reason="CollectFailed", message="the summary is too long"))
+    # All else in it comes out of the SRPM, and would be as long in the next try.
+    message = f"the SRPM says more than fits into {limit} bytes: names and architectures must be fewer or shorter"
+    bare = StepSummary(outcome="failed", failure=StepFailure(reason="ResultsRefused", message=message))
     return bare.model_dump_json(exclude_none=True)
 
 

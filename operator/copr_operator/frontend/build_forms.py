@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from copr_operator.api.build import DEFAULT_TIMEOUT, MAX_TIMEOUT, BuildSpec
 from copr_operator.api.common import ChrootPattern
 from copr_operator.api.project import ProjectSpec
+from copr_operator.core import urls
 from copr_operator.core.selection import select
 from copr_operator.frontend.errors import CoprError, Problems, build_form_error
 from copr_operator.frontend.fields import Fields
@@ -78,15 +79,15 @@ def check_packit(fields: Fields, project: ProjectSpec) -> None:
 
 def url_sources(fields: Fields) -> list[dict[str, Any]]:
     """One source for each URL of `pkgs`."""
-    urls = fields.words("pkgs", most=MAX_URLS) or []
-    if not urls:
+    found = fields.words("pkgs", most=MAX_URLS) or []
+    if not found:
         fields.problem("pkgs", "URLs to packages are required")
-    for url in urls:
-        if not re.match(r"https?://[^/]", url):
+    for url in found:
+        if not re.match(r"https?://[^/]", url) or urls.problem(url):
             fields.problem("pkgs", f"URLs must start with http(s):// and have a host: {url[:200]}")
         elif not url.partition("?")[0].partition("#")[0].endswith((".src.rpm", ".spec")):
             fields.problem("pkgs", f"URLs must end with .src.rpm or .spec (.nosrc.rpm can't be built): {url[:200]}")
-    return [{"type": "link", "link": {"url": url}} for url in urls]
+    return [{"type": "link", "link": {"url": url}} for url in found]
 
 
 def upload_problem(filename: str | None) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from copr_operator.api.project import ProjectChroot
 from copr_operator.core.observed import BuildView, ProjectView
+from copr_operator.core.urls import expand_repo
 from copr_operator.frontend.present import Json
 
 
@@ -167,20 +168,13 @@ def _repos(project: ProjectView, chroot: ProjectChroot, dirname: str, results_ur
     if dirname != project.spec.name:
         found.append(_repo("copr_coprdir", "Copr directory repository", f"{base}/{dirname}/{chroot.name}/"))
     for position, url in enumerate((*project.spec.additional_repos, *chroot.additional_repos), 1):
-        expanded = expand_repo(url, chroot.name, results_url)
-        found.append(_repo(f"additional_repo_{position}", f"Additional repo {url}", expanded))
+        baseurl, priority = expand_repo(url, chroot.name, results_url)
+        found.append(_repo(f"additional_repo_{position}", f"Additional repo {url}", baseurl, priority))
     return found
 
 
-def _repo(repo_id: str, name: str, baseurl: str) -> dict[str, Any]:
+def _repo(repo_id: str, name: str, baseurl: str, priority: int | None = None) -> dict[str, Any]:
     return {
-        "id": repo_id, "name": name, "baseurl": baseurl, "priority": None, "module_hotfixes": None,
+        "id": repo_id, "name": name, "baseurl": baseurl, "priority": priority, "module_hotfixes": None,
         "repo_gpgcheck": False,
     }  # fmt: skip
-
-
-def expand_repo(url: str, chroot: str, results_url: str) -> str:
-    """`copr://owner/project`, $chroot and $distname as Copr expands them (repos.py)."""
-    if url.startswith("copr://"):
-        return f"{results_url}/results/{url.removeprefix('copr://')}/{chroot}/"
-    return url.replace("$chroot", chroot).replace("$distname", chroot.rpartition("-")[0].rpartition("-")[0])

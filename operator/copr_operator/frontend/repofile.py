@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from copr_operator.core.observed import ProjectView
+from copr_operator.core.urls import expand_repo
 from copr_operator.frontend.errors import CoprError
 from copr_operator.frontend.present import Json
-from copr_operator.frontend.present_project import expand_repo
 
 _DIRNAME = re.compile(r"[A-Za-z0-9_.+-]+(:[A-Za-z0-9-]+)*")
 _BY_RELEASEVER = ("fedora", "centos-stream", "opensuse-leap", "mageia")
@@ -85,7 +85,7 @@ def _dependency(url: str, number: int, chroot: str, project: ProjectView, result
     """A repository that the project needs at run time: another project of this installation, or any other."""
     dependent = f"{host}/{project.spec.owner}/{project.spec.name}"
     if url.startswith("copr://"):
-        owner, _, dirname = url.removeprefix("copr://").partition("/")
+        owner, _, dirname = url.removeprefix("copr://").partition("?")[0].partition("/")
         repo_id = _repo_id("coprdep", host, owner, dirname)
         name = f"Copr {dependent} runtime dependency #{number} - {owner}/{dirname}"
         baseurl = _baseurl(f"{results_url}/results/{owner}/{dirname}", chroot)
@@ -93,7 +93,7 @@ def _dependency(url: str, number: int, chroot: str, project: ProjectView, result
         plain = _plain(url)
         repo_id = f"coprdep:{plain}"
         name = f"Copr {dependent} external runtime dependency #{number} - {plain}"
-        baseurl = expand_repo(url, chroot, results_url)
+        baseurl, _ = expand_repo(url, chroot, results_url)
     lines = ("type=rpm-md", "skip_if_unavailable=True", "repo_gpgcheck=0", "gpgcheck=0", "enabled=1",
              "enabled_metadata=1")  # fmt: skip
     return "\n".join((f"[{repo_id}]", f"name={name}", f"baseurl={baseurl}", *lines)) + "\n"
@@ -126,7 +126,7 @@ def rpmrepo(project: ProjectView, dirnames: Iterable[str], results_url: str, fro
 def _rpmrepo_dependency(url: str, number: int, project: ProjectView, host: str) -> Json:
     dependent = f"{host}/{project.spec.owner}/{project.spec.name}"
     if url.startswith("copr://"):
-        owner, _, dirname = url.removeprefix("copr://").partition("/")
+        owner, _, dirname = url.removeprefix("copr://").partition("?")[0].partition("/")
         name = f"Copr {dependent} runtime dependency #{number} - {owner}/{dirname}"
         options = {"id": _repo_id("coprdep", host, owner, dirname), "name": name}
         return {"opts": options, "type": "copr", "data": {"owner": owner, "projectname": dirname}}

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from copr_operator.api.common import ApiModel
 from copr_operator.api.sources import CustomSpec, DistGitSpec, PypiSpec, RubyGemsSpec, ScmSpec
+from copr_operator.core import urls
 from copr_operator.frontend.fields import REQUIRED, Fields
 
 Source = dict[str, Any]
@@ -23,7 +24,7 @@ def scm(fields: Fields) -> list[Source]:
     """`scm_type` that isn't given is found out from the URL when the build starts."""
     fields.rename(source_build_method="srpm_build_method")
     url = fields.text("clone_url", required=True, longest=2048)
-    if url is not None and not re.match(r"[a-z+]+://[^/]", url):
+    if url is not None and (not re.match(r"[a-z+]+://[^/]", url) or urls.problem(url)):
         fields.problem("clone_url", "Invalid URL.")
     spec = fields.matching("spec", r".+\.spec", "RPM spec file must end with .spec")
     member = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from copr_operator.builder.agent import repositories, tools
 from copr_operator.builder.agent.backend import Pauses
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import PodPaths
-from copr_operator.core.wire import EgressRules, ScmSource, StepPlan
+from copr_operator.core.wire import AgentExit, EgressRules, ScmSource, StepPlan
 from tests.integration.builder.conftest import plan_of
 from tests.support.scm_servers import SourceServer, commit, git, source_server
 
@@ -204,6 +205,14 @@ async def test_a_private_repository_is_cloned_with_its_secret_and_keeps_nothing_
     assert kept == []
 
 
+async def test_a_secret_is_for_its_hosts_however_the_url_writes_them(server: SourceServer, paths: PodPaths) -> None:
+    commit(server.root / "private", {"hello.spec": "private\n"})
+    secret(paths, username="alice", password="s3cret", hosts="LOCALhost")
+    url = f"{server.url.replace('127.0.0.1', 'LocalHost')}/git/private"
+    plan = plan_of(EgressRules(allow=("localhost",)))
+    assert (await clone(paths, url, plan, credentials=True) / "hello.spec").exists()
+
+
 async def test_a_password_in_the_url_does_not_stay_in_the_clone(server: SourceServer, paths: PodPaths) -> None:
     commit(server.root / "private", {"hello.spec": "private\n"})
     cloned = await clone(paths, f"{server.url.replace('//', '//alice:s3cret@')}/git/private")
@@ -273,6 +282,39 @@ async def test_a_server_that_is_out_of_order_for_a_moment_is_asked_again(
             await clone(paths, f"{server.url}/git/hello")
 
 
+async def test_a_server_that_is_out_of_order_when_it_is_asked_for_its_default_branch_is_asked_again(
+    server: SourceServer, hello: Path, paths: PodPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "PAUSES", Pauses(first=0.001, ceiling=0.002))
+    await clone(paths, f"{server.url}/git/hello")
+    asked = len(server.requests)
+    shutil.rmtree(paths.in_dir / "source/repository")
+    server.faults, server.faults_after = 2, asked - 2  # set-head asks for the service and for its refs
+    cloned = await clone(paths, f"{server.url}/git/hello")
+    assert server.faults == 0
+    assert git(cloned, "symbolic-ref", "--short", "HEAD") == "main"
+
+
+async def test_a_server_whose_head_is_no_branch_is_cloned_there(
+    server: SourceServer, hello: Path, paths: PodPaths
+) -> None:
+    git(hello, "checkout", "--quiet", "--detach")
+    detached = commit(hello, {"hello.spec": "Version: detached\n"})
+    cloned = await clone(paths, f"{server.url}/git/hello")
+    assert git(cloned, "rev-parse", "HEAD") == detached
+    assert (cloned / "hello.spec").read_text() == "Version: detached\n"
+
+
+async def test_a_server_whose_head_is_a_branch_that_is_not_there_needs_a_committish(
+    server: SourceServer, hello: Path, paths: PodPaths
+) -> None:
+    git(hello, "symbolic-ref", "HEAD", "refs/heads/gone")
+    with pytest.raises(AgentError, match=r"CloneFailed: .*HEAD"):
+        await clone(paths, f"{server.url}/git/hello")
+    shutil.rmtree(paths.in_dir / "source/repository")
+    assert (await clone(paths, f"{server.url}/git/hello", committish="main") / "hello.spec").exists()
+
+
 async def test_a_repository_that_is_too_large_is_refused(server: SourceServer, hello: Path, paths: PodPaths) -> None:
     with pytest.raises(AgentError, match="larger than 10000 bytes") as failed:
         await clone(paths, f"{server.url}/git/hello", plan_of(max_source_bytes=10_000))
@@ -290,6 +332,31 @@ async def test_a_repository_that_is_small_and_unpacks_to_more_is_refused(
     with pytest.raises(AgentError, match="larger than 1000000 bytes") as failed:
         await clone(paths, f"{server.url}/git/hello", plan_of(max_source_bytes=1_000_000))
     assert failed.value.reason == "SourceRefused"
+
+
+async def test_a_repository_with_a_path_that_nothing_can_open_is_refused(
+    server: SourceServer, hello: Path, paths: PodPaths
+) -> None:
+    def tree(entry: str) -> str:
+        made = subprocess.run(["git", "mktree"], cwd=hello, input=entry, text=True, capture_output=True, check=True)
+        return made.stdout.strip()
+
+    deep = tree(f"100644 blob {git(hello, 'rev-parse', 'HEAD:hello.spec')}\tf\n")
+    # 4082 bytes: short enough as git writes it, below the working directory, and too long with that before it.
+    for name in ["d" * 255] * 15 + ["e" * 240]:
+        deep = tree(f"040000 tree {deep}\t{name}\n")
+    git(hello, "update-ref", "HEAD", git(hello, "commit-tree", "-m", "deep", deep))
+    with pytest.raises(AgentError, match=r"SourceRefused: .* path of more than") as failed:
+        await clone(paths, f"{server.url}/git/hello")
+    assert failed.value.exit_code is AgentExit.REFUSED
+
+
+@pytest.mark.parametrize("subdirectory", ["nope", "hello.spec", "a" * 300])
+async def test_a_subdirectory_that_is_not_there_is_said(
+    server: SourceServer, hello: Path, paths: PodPaths, subdirectory: str
+) -> None:
+    with pytest.raises(AgentError, match="SourceRefused: the repository has no directory"):
+        await clone(paths, f"{server.url}/git/hello", subdirectory=subdirectory)
 
 
 async def test_a_server_that_never_answers_is_given_up(paths: PodPaths, tmp_path: Path) -> None:

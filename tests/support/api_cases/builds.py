@@ -1,6 +1,6 @@
 """CoprBuild."""
 
-from tests.support.api_cases.case import LINK, UPLOAD, Case, build, names, one_of
+from tests.support.api_cases.case import LINK, UNREADABLE_HOSTS, UPLOAD, Case, build, names, one_of
 
 LINK_URL = "spec.source.link.url"
 _ONE_OF_TWO = "spec needs exactly one of source and rerunOf"
@@ -86,6 +86,15 @@ BUILDS: tuple[Case, ...] = (
             "http://[::1]:80/a.spec",
             "http://x?a",
         )
+    ),
+    *(
+        build(
+            f"link's host is {host!r}",
+            "url needs a host: brackets are for an IPv6 address, and a port is a number",
+            rule=True,
+            source={"type": "link", "link": {"url": f"https://{host}/a.spec"}},
+        )
+        for host in UNREADABLE_HOSTS
     ),
     build(
         "link is too long", f"{LINK_URL}: Too long", source={"type": "link", "link": {"url": "http://x/" + "a" * 2048}}

@@ -100,12 +100,23 @@ def one_of(*known: str) -> str:
     return "supported values: " + ", ".join(f'"{value}"' for value in known)
 
 
-REPO_URLS = ("http://x", "copr://@group/libstdc++", "copr://alice/demo:pr:1", "https://x/$chroot/$basearch/")
+UNREADABLE_HOSTS = ("[::1", "[abc", "a]b", "a[b", "[::1]x", "x:abc", "x:999999", "[xyz]", "[]")
+"""What stands for a host and port in URLs that the patterns admit and nobody can read."""
+REPO_URLS = (
+    "http://x",
+    "http://x?priority=5",
+    "copr://@group/libstdc++",
+    "copr://alice/demo:pr:1",
+    "copr://alice/demo?priority=5",
+    "https://x/$chroot/$basearch/",
+    "https://x/$distname/?priority=5",
+)
 BAD_REPO_URLS = (
     "file:///srv/repo",
     "copr://alice",
     "copr://alice/..",
     "copr://../x",
+    "copr://alice/demo?a b",
     "http://x/a b",
     "http://x/\na=b",
     "http://x/\u00a0",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.api_cases.case import BAD_REPO_URLS, LINK, REPO_URLS, Case, build, one_of, strings
+from tests.support.api_cases.case import BAD_REPO_URLS, LINK, REPO_URLS, UNREADABLE_HOSTS, Case, build, one_of, strings
 
 _SMALLEST: Mapping[str, dict[str, Any]] = {
     "scm": {"cloneURL": "https://git.example/hello.git"},
@@ -84,6 +84,9 @@ SOURCES: tuple[Case, ...] = (
             "ssh://git@x.example/a.git",
             "git://x.example/a",
             "svn://[::1]/a",
+            "ssh://git@[::1]:22/a",
+            "https://x",
+            "https://x.example/a@b:c",
         )
     ),
     *_field(
@@ -100,6 +103,15 @@ SOURCES: tuple[Case, ...] = (
         "https:///a.git",
         "https://x/a b",
         shortest=8,
+    ),
+    *(
+        build(
+            f"scm's host is {host!r}",
+            "cloneURL needs a host: brackets are for an IPv6 address, and a port is a number",
+            rule=True,
+            **_from("scm", cloneURL=f"https://me:secret@{host}/a"),
+        )
+        for host in UNREADABLE_HOSTS
     ),
     build("scm's type is unknown", one_of("git", "svn"), **_from("scm", type="hg")),
     build("scm's method is unknown", one_of("rpkg", "tito", "tito_test", "make_srpm"), **_from("scm", method="make")),

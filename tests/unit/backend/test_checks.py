@@ -87,6 +87,7 @@ def test_other_results_are_refused_with_the_name_of_the_file(
         ("fedora-43-x86_64", "x86_64", True),
         ("epel-10-x86_64_v2", "x86_64_v2", True),
         ("fedora-43-i386", "i686", True),
+        ("opensuse-tumbleweed-i586", "i686", True),
         ("fedora-43-aarch64", "aarch64", True),
         ("fedora-43-ppc64le", "ppc64le", True),
         ("fedora-43-riscv64", "riscv64", True),

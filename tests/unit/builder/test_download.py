@@ -107,6 +107,17 @@ async def test_a_redirect_to_another_scheme_is_refused(site: Site, tmp_path: Pat
         await get(site.url, tmp_path / "x")
 
 
+@pytest.mark.parametrize("location", ["http://[bad/x.spec", "http://a..b/x.spec", "http://x:99999/x.spec"])
+async def test_a_redirect_to_what_is_no_url_is_the_users_failure_at_once(
+    site: Site, tmp_path: Path, location: str
+) -> None:
+    site.answers = [web.Response(status=302, headers={"Location": location})]
+    with pytest.raises(AgentError, match="SourceRefused") as refused:
+        await get(site.url, tmp_path / "x")
+    assert location in refused.value.message
+    assert site.requests == 1
+
+
 async def test_redirects_without_end_are_given_up(site: Site, tmp_path: Path) -> None:
     site.answers = [web.Response(status=302, headers={"Location": "/a.spec"}) for _ in range(20)]
     with pytest.raises(AgentError, match="more than 10 redirects"):

@@ -1,9 +1,12 @@
 """What `fetch` leaves in the pod, and how it fails."""
 
+import errno
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Callable
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -138,6 +141,43 @@ def test_a_link_that_can_not_be_built_is_refused_with_its_reason(
     summary = json.loads(paths.termination_log.read_text())
     assert summary["failure"]["reason"] == "SourceRefused"
     assert "nosrc" in summary["failure"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("scm", "url"),
+    [
+        ("git", "https://[abc/x"),
+        ("git", "https://127.0.0.1:99999/x"),
+        ("svn", "svn://127.0.0.1:abc/x"),
+        ("svn", "https://127.0.0.1:99999/svn/x"),
+        ("svn", "svn://a..b/x"),
+    ],
+)
+def test_a_url_that_can_not_be_used_is_the_users_failure(
+    plan_of: PlanOf, paths: PodPaths, monkeypatch: pytest.MonkeyPatch, scm: str, url: str
+) -> None:
+    source = {"type": "scm", "scm": scm, "clone_url": url, "method": "rpkg"}
+    monkeypatch.setenv(PLAN_VARIABLE, plan_of(step="source", chroot=None, source=source).model_dump_json())
+    assert fetch.main(paths) == AgentExit.REFUSED
+    summary = StepSummary.model_validate_json(paths.termination_log.read_text())
+    assert summary.failure is not None
+    assert summary.failure.reason in ("SourceRefused", "CloneFailed")
+
+
+def test_what_the_disk_does_is_tried_again_and_what_a_users_names_do_is_not(
+    plan_of: PlanOf, paths: PodPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"type": "scm", "scm": "git", "clone_url": "https://x.example/a", "method": "rpkg"}
+    monkeypatch.setenv(PLAN_VARIABLE, plan_of(step="source", chroot=None, source=source).model_dump_json())
+    for error, expected in (
+        (OSError(errno.EIO, os.strerror(errno.EIO)), AgentExit.INFRA),
+        (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)), AgentExit.REFUSED),
+        (RecursionError(), AgentExit.REFUSED),
+        (ValueError("Invalid IPv6 URL"), AgentExit.REFUSED),
+    ):
+        monkeypatch.setattr(fetch, "bring_scm", AsyncMock(side_effect=error))
+        paths.end_fifo.unlink(missing_ok=True)
+        assert fetch.main(paths) == expected
 
 
 def test_a_failure_carries_the_last_lines_of_the_log(

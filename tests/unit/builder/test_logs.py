@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+from pathlib import Path
 
+from copr_operator.backend.settings import BackendSettings
 from copr_operator.builder.agent.backend import Backend
-from copr_operator.builder.agent.logs import END_OF_CUT_LOG, MAX_PATCH, LogSender, tail
+from copr_operator.builder.agent.logs import END_OF_CUT_LOG, MAX_PATCH, LogSender, closing_of, tail
 from copr_operator.builder.agent.pod import PodPaths
+from copr_operator.core.wire import StepLimits
 from tests.support.waiting import until
 from tests.unit.builder.conftest import FakeBackend
 
@@ -73,6 +76,13 @@ async def test_a_log_over_the_limit_is_cut_says_so_and_keeps_its_end(
     assert b"[copr] the log has 100028 bytes; what follows the first 1000 was left out" in sent
     assert sent.endswith(b"the reason it failed\n")
     assert len(sent) < 1000 + 200 + END_OF_CUT_LOG
+
+
+def test_the_end_of_a_log_that_is_cut_has_room_in_the_backend(tmp_path: Path) -> None:
+    cut, largest = StepLimits(timeout=1, end_signal=1).max_log_bytes, BackendSettings(root=tmp_path).max_log_bytes
+    with (tmp_path / "log").open("w+b") as log:
+        log.truncate(10 * largest)
+        assert cut + len(closing_of(log.fileno(), 10 * largest, cut)) <= largest
 
 
 async def test_a_log_is_not_cut_before_its_end_is_known(

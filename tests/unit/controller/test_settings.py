@@ -35,6 +35,8 @@ def test_an_own_dist_git_is_added_and_one_of_a_known_name_replaces_it() -> None:
         ([{**OWN, "namespace": 1}], "are strings"),
         ([{**OWN, "cloneURL": "https://git.example/"}], "cloneURL must hold {package}"),
         ([{**OWN, "lookasideURL": "https://f.example/"}], "lookasideURL {filename}"),
+        ([{**OWN, "cloneURL": "https://[git.example/{package}"}], "cloneURL is no usable URL"),
+        ([{**OWN, "lookasideURL": "/files/{filename}"}], "lookasideURL is no usable URL: it has no host"),
     ],
 )
 def test_a_dist_git_that_means_nothing_is_refused(entries: object, words: str) -> None:

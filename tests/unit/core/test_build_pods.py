@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from copr_operator.api.chroot import ChrootSpec
+from copr_operator.api.chroot import ChrootRepo, ChrootSpec
 from copr_operator.cli import main
 from copr_operator.core import names
 from copr_operator.core.config import BuildPods, OperatorConfig
@@ -135,6 +135,24 @@ def test_packages_come_from_servers_that_the_administrators_ca_bundle_verifies()
     assert env(pod, "build")["SSL_CERT_FILE"] == f"{mounts(pod, 'build')['ca']}/ca.crt"
     assert {"name": "ca", "configMap": {"name": "company-ca"}} in pod["spec"]["volumes"]
     assert all("ca" not in mounts(pod, name) for name in ("fetch", "collect")), "these speak to the backend only"
+
+
+def test_repositories_have_the_variables_and_priorities_of_copr() -> None:
+    wanted = project(additional_repos=["copr://bob/tools?priority=5", "https://repo.example/$distname/?priority=7"])
+    repos = {repo.id: (repo.baseurl, repo.priority) for repo in step_plan(
+        observed(build(imported()), project=wanted), D12, 1, CONFIG).repos}  # fmt: skip
+    assert repos["additional_1"] == (f"http://backend:8080/results/bob/tools/{D12}/", 5)
+    assert repos["additional_2"] == ("https://repo.example/debian/", 7)
+
+
+def test_the_priority_of_a_chroots_repository_is_the_administrators() -> None:
+    repos = [
+        ChrootRepo(id="a", baseurl="https://a.example/?priority=5"),
+        ChrootRepo(id="b", baseurl="https://b.example/?priority=5", priority=9),
+    ]
+    world = observed(build(imported()), chroots={D12: ChrootSpec(name=D12, image="x:1", arch="x86_64", repos=repos)})
+    found = {repo.id: (repo.baseurl, repo.priority) for repo in step_plan(world, D12, 1, CONFIG).repos}
+    assert (found["a"], found["b"]) == (("https://a.example/", 5), ("https://b.example/", 9))
 
 
 def test_the_backends_repositories_are_verified_by_its_own_ca_and_others_are_not() -> None:

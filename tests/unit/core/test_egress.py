@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from copr_operator.core.egress import refusal
+from copr_operator.core.egress import TAKEN_FOR_PUBLIC, refusal
 from copr_operator.core.wire import EgressRules
 
 NO_RULES = EgressRules()
@@ -43,6 +43,11 @@ NOT_PUBLIC = (
         "64:ff9b::a9fe:a9fe",  # 169.254.169.254 by NAT64
         "64:ff9b:1::a00:1",
         "2002:a00:1::",  # 10.0.0.1 by 6to4
+        "192.0.0.192",  # a metadata service
+        "::ffff:192.0.0.192",
+        "168.63.129.16",  # a metadata service
+        "fec0::1",
+        "feff:ffff::1",
 )  # fmt: skip
 
 
@@ -110,8 +115,10 @@ def test_the_network_policy_of_build_namespaces_denies_user_code_the_same_addres
         # An IPv4 address in IPv6's words leaves the pod as IPv4.
         sent = (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
         assert any(sent in network for network in denied), address
+    assert set(TAKEN_FOR_PUBLIC) <= set(denied)
     # 6to4 and NAT64 are denied there as a whole: a policy can't look into the address.
     for network in denied:
         if network not in (ip_network("2002::/16"), ip_network("64:ff9b::/96")):
-            assert refusal("x.example", str(network[1]), NO_RULES) != "", network
+            for address in (network[0], network[-1]):
+                assert refusal("x.example", str(address), NO_RULES) != "", address
     assert sorted(block["cidr"] for block in blocks) == ["0.0.0.0/0", "::/0"]

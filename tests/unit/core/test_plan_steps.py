@@ -69,6 +69,16 @@ class TestSource:
         assert decision.status.source.srpm.url.endswith("/results/alice/demo/srpm-builds/00000042/hello-2.8-1.src.rpm")
         assert decision.status.state == "pending"
 
+    def test_an_srpm_that_says_more_than_a_summary_holds_is_the_users_failure(self) -> None:
+        source = job(SRC, state="complete")
+        summary = SRPM_MADE.model_copy(update={"exclusive_arch": tuple(f"arch{n}" for n in range(600))})
+        done = pod(source, "Succeeded", source=container(), collect=said(summary))
+        decision = plan(observed(build(accepted()), source, pods=(done,)), CONFIG)
+        assert decision.status is not None
+        assert decision.status.state == "failed"
+        assert decision.status.failure is not None
+        assert (decision.status.failure.reason, decision.status.failure.failure_class) == ("ResultsRefused", "user")
+
     def test_chroots_that_the_arch_tags_rule_out_are_skipped_without_a_pod(self) -> None:
         source = job(SRC, state="complete")
         summary = SRPM_MADE.model_copy(update={"exclusive_arch": ("aarch64",)})

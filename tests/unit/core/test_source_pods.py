@@ -9,8 +9,11 @@ import pytest
 from copr_operator.api.chroot import ChrootRepo, ChrootSpec
 from copr_operator.core import manifests, names
 from copr_operator.core.config import BuildPods, OperatorConfig, SourceSettings
+from copr_operator.core.plan import plan
 from copr_operator.core.wire import EgressRules, StepPlan
-from tests.support.builders import CONFIG, D12, D13, accepted, build, observed, project
+from tests.support.builders import CONFIG, D12, D13, accepted, build, imported, job, observed, project
+from tests.support.builders import container as ended
+from tests.support.builders import pod as failed_pod
 
 CHROOTS = {
     D12: ChrootSpec(name=D12, image="debian-12:1", arch="x86_64"),
@@ -95,6 +98,29 @@ def test_what_git_is_configured_with_is_in_memory_and_in_fetch_only(source: dict
     assert all("private" not in mounts(spec, name) for name in ("source", "collect"))
     memory = [volume["emptyDir"] for volume in spec["volumes"] if volume["name"] == "private"]
     assert memory == ([{"medium": "Memory", "sizeLimit": "16Mi"}] if clones else [])
+
+
+@pytest.mark.parametrize(("source", "clones"), [(SCM, True), (PYPI, False)])
+def test_a_source_that_takes_more_memory_than_fetch_has_is_the_users_failure_with_that_limit(
+    source: dict[str, Any], clones: bool
+) -> None:
+    what = "for a repository" if clones else "for a file"
+    limit = container(pod(source), "fetch")["resources"]["limits"]["memory"]
+    first = job(names.SOURCE_STEP, state="failed", reason="PodFailurePolicy")
+    killed = failed_pod(first, "Failed", fetch=ended(code=137, reason="OOMKilled"))
+    decided = plan(observed(build(accepted(), source=source), first, pods=(killed,)), CONFIG)
+    assert decided.status is not None
+    assert decided.status.failure is not None
+    assert (decided.status.failure.failure_class, decided.status.failure.reason) == ("user", "OOMKilled")
+    assert f"{limit} {what}" in decided.status.failure.message
+
+
+def test_a_chroots_step_that_takes_more_memory_in_fetch_is_tried_again() -> None:
+    first = job(D12, state="failed", reason="PodFailurePolicy")
+    killed = failed_pod(first, "Failed", fetch=ended(code=137, reason="OOMKilled"))
+    decided = plan(observed(build(imported()), first, pods=(killed,)), CONFIG)
+    assert decided.status is not None
+    assert {chroot.name: chroot.attempt for chroot in decided.status.chroots}[D12] == 2
 
 
 def test_untrusted_code_has_no_token_no_plan_and_only_reads_its_input() -> None:

@@ -20,7 +20,8 @@ from copr_operator.core.wire import (
 )
 
 OWN = DistGit("own", "https://git.example/{namespace}/{package}", "https://git.example/x/{hash}", "pkgs")
-SETTINGS = SourceSettings(dist_gits=(*DIST_GITS, OWN), pypi_url="https://index.example/pypi/")
+BROKEN = DistGit("broken", "https://[git.example/{package}", "https://git.example/{hash}")
+SETTINGS = SourceSettings(dist_gits=(*DIST_GITS, OWN, BROKEN), pypi_url="https://index.example/pypi/")
 GIT = "https://git.example/hello.git"
 
 
@@ -51,6 +52,7 @@ def in_pod(type_: str, **fields: Any) -> StepSource:
         ("https://git.example/hello-trunk", "git"),
         ("https://git.example/trunk/hello", "git"),
         ("https://git.example/hello?path=/svn/", "git"),
+        ("https://[::1/svn/hello", "git"),
     ],
 )
 def test_the_type_of_a_repository_follows_from_its_url(url: str, scm: str) -> None:
@@ -119,11 +121,19 @@ def test_a_source_is_told_to_the_pod(source: tuple[str, dict[str, Any]], expecte
 @pytest.mark.parametrize(
     ("source", "reason", "words"),
     [
+        (("link", {"url": "https://[x/a.spec"}), "SourceRefused", "the link is no usable URL"),
+        (("scm", {"cloneURL": "https://me:secret@[::1/a"}), "SourceRefused", "cloneURL is no usable URL: its host or"),
+        (("scm", {"cloneURL": "https://a]b/x", "type": "git"}), "SourceRefused", "cloneURL"),
+        (("scm", {"cloneURL": "svn://x:abc/a"}), "SourceRefused", "cloneURL"),
+        (("scm", {"cloneURL": "https://x:99999/a"}), "SourceRefused", "cloneURL"),
+        (("scm", {"cloneURL": "svn://a..b/x"}), "SourceRefused", "cloneURL"),
+        (("scm", {"cloneURL": f"svn://{'a' * 64}.example/x"}), "SourceRefused", "cloneURL"),
+        (("distgit", {"package": "x", "instance": "broken"}), "SourceRefused", "cloneURL of the dist-git broken"),
         (("scm", {"cloneURL": GIT, "subdirectory": "a/../../b"}), "SourceRefused", "subdirectory"),
         (("scm", {"cloneURL": GIT, "spec": "../a.spec"}), "SourceRefused", "spec"),
         (("scm", {"cloneURL": GIT, "subdirectory": "a", "spec": "../../a.spec"}), "SourceRefused", "spec"),
         (("custom", {"script": "x", "resultdir": "/.."}), "SourceRefused", "resultdir"),
-        (("distgit", {"package": "x", "instance": "mine"}), "UnknownDistGit", "known are: fedora, centos, own"),
+        (("distgit", {"package": "x", "instance": "mine"}), "UnknownDistGit", "known are: fedora, centos, own, broken"),
     ],
 )
 def test_a_source_that_can_not_be_built_here_says_why(
@@ -132,6 +142,27 @@ def test_a_source_that_can_not_be_built_here_says_why(
     with pytest.raises(sources.SourceError, match=words) as refused:
         in_pod(source[0], **source[1])
     assert refused.value.reason == reason
+    assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("source", "settings"),
+    [
+        ({"type": "pypi", "pypi": {"name": "six"}}, SourceSettings(pypi_url="https://[x/pypi")),
+        ({"type": "rubygems", "rubygems": {"name": "rake"}}, SourceSettings(gem_source="rubygems.org")),
+    ],
+)
+def test_an_index_that_the_administrator_has_mistyped_is_told_to_the_user(
+    source: dict[str, Any], settings: SourceSettings
+) -> None:
+    with pytest.raises(sources.SourceError, match="of this installation is no usable URL"):
+        sources.step_source(SourceSpec.model_validate(source), settings)
+
+
+@pytest.mark.parametrize("url", ["https://[::1/x.git", "https://a]b/x", "svn://x:abc/a"])
+def test_a_source_that_can_not_be_built_is_shown_all_the_same(url: str) -> None:
+    _, shown = sources.api_source(source_of("scm", cloneURL=url), SETTINGS)
+    assert shown["clone_url"] == url
 
 
 CUSTOM = {"script": "#!/bin/sh"}

@@ -258,6 +258,26 @@ def test_only_distributions_whose_releases_dnf_numbers_have_releasever(chroot: s
     assert f"baseurl={RESULTS}/results/alice/demo:pr:1/{baseurl}/\n" in text
 
 
+def test_repositories_are_shown_as_builds_use_them() -> None:
+    seen = project(D12, additional_repos=["copr://bob/x?priority=5", "https://x.example/$distname/?priority=7"])
+    config = present_project.chroot_build_config(seen, seen.spec.chroots[0], RESULTS)
+    assert [(repo["baseurl"], repo["priority"]) for repo in config["repos"]] == [
+        (f"{RESULTS}/results/alice/demo/{D12}/", None),
+        (f"{RESULTS}/results/bob/x/{D12}/", 5),
+        ("https://x.example/debian/", 7),
+    ]
+
+
+def test_a_priority_of_a_runtime_dependency_is_no_part_of_its_name_or_url() -> None:
+    needed = {"runtimeDependencies": ["copr://@g/b?priority=5", "https://x.example/y?priority=7"]}
+    seen = project("fedora-43-x86_64", api=needed)
+    found = repofile.repo_file(seen, "demo", "fedora-43", "x86_64", RESULTS, FRONTEND)
+    assert f"baseurl={RESULTS}/results/@g/b/fedora-$releasever-$basearch/\n" in found
+    assert "baseurl=https://x.example/y\n" in found
+    first, _ = repofile.rpmrepo(seen, [], RESULTS, FRONTEND)["dependencies"]
+    assert first["data"] == {"owner": "@g", "projectname": "b"}
+
+
 def test_groups_settings_and_runtime_dependencies_are_in_the_repo_file() -> None:
     api = {
         "moduleHotfixes": True,

@@ -238,6 +238,11 @@ def test_which_packages_an_event_builds(one: Package, event: Event, name: str | 
         assert (rebuild.source.scm.committish, rebuild.directory) == (event.committish, None)
 
 
+def test_a_package_whose_url_nobody_can_read_keeps_no_other_from_being_built() -> None:
+    one, other = package("one", cloneURL="https://[::1/x.git"), package("other")
+    assert [rebuild.package for rebuild in webhooks.concerned([one, other], PUSH, None, SOURCES)] == [other]
+
+
 SOURCES = SourceSettings(
     dist_gits=(DistGit("house", f"{PAGURE}/{{namespace}}/{{package}}.git", "https://lookaside.example/"),)
 )

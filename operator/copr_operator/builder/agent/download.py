@@ -14,6 +14,7 @@ from copr_operator.builder.agent.backend import Pauses, store
 from copr_operator.builder.agent.egress import EgressProxy
 from copr_operator.builder.agent.errors import AgentError
 from copr_operator.builder.agent.pod import say
+from copr_operator.core.urls import problem
 
 MAX_REDIRECTS = 10
 MAX_TRIES = 5
@@ -43,13 +44,15 @@ def source_file_name(path: str) -> str:
 
 def check_url(url: str) -> None:
     """Only http and https, with a host: of the first URL and of every redirect."""
+    if problem(url) or urlsplit(url).scheme not in ("http", "https"):
+        raise AgentError("SourceRefused", f"only http and https URLs with a usable host can be downloaded, not {url}")
+
+
+def _redirected(url: str, location: str) -> str:
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        return urljoin(url, location)
     except ValueError:
-        usable = False
-    if not usable:
-        raise AgentError("SourceRefused", f"only http and https URLs can be downloaded, not {url}")
+        raise AgentError("SourceRefused", f"{url} redirects to {location[:200]!r}, which is no URL") from None
 
 
 async def download_link(
@@ -104,7 +107,7 @@ async def _follow(
                 raise AgentError("AddressRefused", egress.refusals[-1])
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
-                url = urljoin(url, location)
+                url = _redirected(url, location)
                 continue
             if response.status == 429 or response.status >= 500:
                 raise _TryAgainError(f"the server answered {response.status}")

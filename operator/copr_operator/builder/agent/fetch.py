@@ -1,10 +1,11 @@
 """`copr-operator agent fetch`: the init container. Prepares the pod for untrusted code and brings its input."""
 
 import asyncio
+import errno
 import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -112,18 +113,12 @@ async def _bring_srpm(plan: StepPlan, paths: PodPaths, backend: Backend) -> None
 
 async def _bring_source(plan: StepPlan, source: StepSource, paths: PodPaths) -> None:
     match source:
-        case LinkSource(url=url):
-            check_url(url)
-            target = paths.in_dir / "source" / source_file_name(url.partition("?")[0].partition("#")[0])
-            sha256 = await bring_link(plan, url, target)
-            _brought(paths, target, sha256)
+        case LinkSource() | ScmSource() | DistGitSource():
+            with _users_doing():
+                await _bring_from_outside(plan, source, paths)
         case UploadSource(ref=ref):
             target = paths.in_dir / "source" / source_file_name(ref)
             _brought(paths, target, await _bring_upload(plan, source, target, paths))
-        case ScmSource():
-            say(f"brought {await bring_scm(plan, source, paths)}")
-        case DistGitSource():
-            say(f"brought {await bring_dist_git(plan, source, paths)}")
         case CustomSource(script=script, payload=payload):
             _write(paths.in_dir / "script", script)
             (paths.in_dir / "script").chmod(0o755)
@@ -133,6 +128,34 @@ async def _bring_source(plan: StepPlan, source: StepSource, paths: PodPaths) -> 
                 target.chmod(0o644)
         case PypiSource() | RubyGemsSource():
             say("nothing to bring: the tools of the source step download what they need")
+
+
+async def _bring_from_outside(plan: StepPlan, source: LinkSource | ScmSource | DistGitSource, paths: PodPaths) -> None:
+    match source:
+        case LinkSource(url=url):
+            check_url(url)
+            target = paths.in_dir / "source" / source_file_name(url.partition("?")[0].partition("#")[0])
+            sha256 = await bring_link(plan, url, target)
+            _brought(paths, target, sha256)
+        case ScmSource():
+            say(f"brought {await bring_scm(plan, source, paths)}")
+        case DistGitSource():
+            say(f"brought {await bring_dist_git(plan, source, paths)}")
+
+
+@contextmanager
+def _users_doing() -> Iterator[None]:
+    """What only a URL, a path or a server of the user's brings about is the user's failure, and not tried again."""
+    try:
+        yield
+    except ValueError as error:
+        raise AgentError("SourceRefused", f"the source has a URL or a name that can't be used: {error}") from error
+    except RecursionError as error:
+        raise AgentError("SourceRefused", "the source has directories too deep in each other") from error
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        raise AgentError("SourceRefused", f"the source has a path that can't be used: {error.strerror}") from error
 
 
 async def _bring_upload(plan: StepPlan, upload: UploadSource, target: Path, paths: PodPaths) -> str:

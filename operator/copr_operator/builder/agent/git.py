@@ -28,6 +28,7 @@ _HELPER = """#!/bin/sh
 while IFS='=' read -r key value; do
     case $key in protocol) protocol=$value ;; host) host=${value%%:*} ;; esac
 done
+host=$(printf %s "$host" | tr A-Z a-z)
 case $protocol in @PROTOCOLS@) ;; *) exit 0 ;; esac
 case $host in @HOSTS@) cat @ANSWER@ ;; esac
 """
@@ -53,17 +54,18 @@ class GitClone:
     async def fetch(self, committish: str | None) -> str:
         """Clones and checks out; the commit. AgentError with CloneFailed, CommittishNotFound or AddressRefused."""
         await self._clone()
-        if committish is None or committish == "HEAD":
-            await self._must("checkout", "--quiet", "--force")
-        else:
+        on_branch = await self._default_branch()
+        if committish is not None and committish != "HEAD":
             await self._check_out(committish)
+        elif not on_branch:
+            await self._detached_head()
         await self._submodules()
         ended = await self._git("rev-parse", "HEAD", quiet=True)
         return ended.last
 
     async def _git(self, *arguments: str, quiet: bool = False) -> Ended:
         # What asks the server bears to be asked again.
-        patient = arguments[0] in ("fetch", "submodule")
+        patient = arguments[0] in ("fetch", "submodule") or arguments[:2] == ("remote", "set-head")
         run = self._tools.run_patiently if patient else self._tools.run
         return await run("git", *arguments, quiet=quiet)
 
@@ -81,17 +83,29 @@ class GitClone:
         """Not `git clone`: it would remove the directory, and its URL may not stay in the configuration."""
         await self._must("init", "--quiet", "--template=", ".")
         await self._must("remote", "add", "origin", self._clean_url)
-        ended = await self._git("fetch", "--no-recurse-submodules", DEPTH, "origin")
+        await self._must_fetch()
+
+    async def _must_fetch(self, *refs: str) -> None:
+        ended = await self._git("fetch", "--no-recurse-submodules", DEPTH, "origin", *refs)
         if ended.code != 0 and not self._proxy.refusals and "shallow" in " ".join(ended.lines):
             say("the server offers no shallow clone; cloning everything")
-            ended = await self._git("fetch", "--no-recurse-submodules", "origin")
+            ended = await self._git("fetch", "--no-recurse-submodules", "origin", *refs)
         if ended.code != 0:
             raise self._failure(ended)
-        ended = await self._git("remote", "set-head", "origin", "--auto")
-        if ended.code == 0:
-            head = await self._git("symbolic-ref", "--short", "refs/remotes/origin/HEAD", quiet=True)
-            branch = head.last.removeprefix("origin/")
-            await self._must("checkout", "--quiet", "--force", "-B", branch, "--track", f"origin/{branch}")
+
+    async def _default_branch(self) -> bool:
+        """Checks out the branch that the server's HEAD names; False when it names none."""
+        if (await self._git("remote", "set-head", "origin", "--auto")).code != 0:
+            return False
+        head = await self._git("symbolic-ref", "--short", "refs/remotes/origin/HEAD", quiet=True)
+        branch = head.last.removeprefix("origin/")
+        await self._must("checkout", "--quiet", "--force", "-B", branch, "--track", f"origin/{branch}")
+        return True
+
+    async def _detached_head(self) -> None:
+        """As `git clone` does of a server whose HEAD is a commit."""
+        await self._must_fetch("+HEAD:refs/copr/head")
+        await self._detach("refs/copr/head")
 
     async def _check_out(self, committish: str) -> None:
         if committish.startswith("-"):

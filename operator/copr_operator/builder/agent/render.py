@@ -104,7 +104,10 @@ def source_settings(plan: StepPlan, source: StepSource) -> dict[str, str | int |
 
 def without_password(url: str) -> str:
     """The URL for untrusted eyes: a password in it belongs to the clone."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""  # no clone comes of it
     user, at, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}").geturl()
 

@@ -96,5 +96,9 @@ async def _clone(
 
 def _check_subdirectory(repository: Path, source: ScmSource) -> None:
     """Known here already, so said before anything runs. Links are followed by the tools, inside the build container."""
-    if not (repository / source.subdirectory).is_dir():
+    try:
+        found = (repository / source.subdirectory).is_dir()
+    except OSError:  # a name that is too long, links in a circle
+        found = False
+    if not found:
         raise AgentError("SourceRefused", f"the repository has no directory {source.subdirectory!r}")

@@ -80,7 +80,7 @@ class SvnExport:
             address = (await self._proxy.addresses(parts.hostname or "", parts.port or 3690))[0]
         except RefusedError as error:
             raise AgentError("AddressRefused", str(error)) from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of what can't be a name in the DNS
             raise AgentError("CloneFailed", f"{parts.hostname}: {error}") from error
         host = f"[{address}]" if ":" in address else address
         return clean._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -116,15 +117,14 @@ class Toolbox:
 
     @asynccontextmanager
     async def _within_limit(self, process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-        full = asyncio.Event()
-
         async def watch() -> None:
-            while True:
-                await asyncio.sleep(_LOOK_EVERY)
-                if await asyncio.to_thread(size_of, self.directory) > self.limit:
-                    full.set()
-                    _kill(process)
-                    return
+            try:
+                while True:
+                    await asyncio.sleep(_LOOK_EVERY)
+                    await self._check_size()
+            except Exception:
+                _kill(process)  # whatever it is: what can't be measured may not grow
+                raise
 
         watching = asyncio.create_task(watch())
         try:
@@ -132,7 +132,18 @@ class Toolbox:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        if full.is_set() or await asyncio.to_thread(size_of, self.directory) > self.limit:
+        if not watching.cancelled():
+            watching.result()  # raises what it found
+        await self._check_size()
+
+    async def _check_size(self) -> None:
+        try:
+            size = await asyncio.to_thread(size_of, self.directory)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise AgentError("SourceRefused", "the source has a path of more than 4096 bytes") from error
+        if size > self.limit:
             raise AgentError("SourceRefused", f"the source is larger than {self.limit} bytes")
 
 
