@@ -127,9 +127,8 @@ class Projects:
 
         Raises CoprError 400 while builds run, 403.
         """
-        name = f"{project.spec.owner}/{project.spec.name}"
-        if not rights.can_edit(account, project.spec):
-            raise CoprError(403, f"You don't have permissions to delete project {name}.")
+        if not rights.can_delete(account, project.spec):
+            raise CoprError(403, "Only owners may delete their projects.")
         if project.spec.api_settings.persistent:
             raise CoprError(403, "This project is protected against deletion.")
         if running := self._unfinished(project):
