@@ -8,6 +8,7 @@ from copr_operator.core.observed import ProjectView
 from copr_operator.core.patch import merge_patch
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.forks import source_for
 from copr_operator.frontend.reader import refused
 from copr_operator.frontend.records import PackageRecord, package_record
 from copr_operator.kube import paths
@@ -76,11 +77,14 @@ class Definitions:
         self._cache.package_event("DELETED", {"metadata": {"uid": record.uid}})
 
     async def copy(self, source: ProjectView, target: ProjectView) -> None:
-        """Definitions that the target does not have yet. None of them is built by that."""
+        """Definitions that the target does not have yet. None is built by that, nor by webhooks (as in Copr)."""
         known = {record.spec.name for record in self._cache.packages_of(target)}
         for record in self._cache.packages_of(source):
             if record.spec.name not in known:
-                update = {"owner": target.spec.owner, "project": target.spec.name, "build_on_change": False}
+                update: dict[str, Any] = {"owner": target.spec.owner, "project": target.spec.name}
+                update |= {"build_on_change": False, "auto_rebuild": False}
+                if record.spec.source is not None:
+                    update["source"] = source_for(target.spec.owner, source.spec.owner, record.spec.source)
                 await self.create(target, record.spec.model_copy(update=update))
 
 

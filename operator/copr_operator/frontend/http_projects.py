@@ -136,6 +136,8 @@ class ProjectRoutes:
                 f"You are about to fork into existing project: {name}\n"
                 "Please use --confirm if you really want to do this",
             )
+        elif target.uid == source.uid:
+            raise CoprError(400, "Source project should not be same as destination")
         await self._services.definitions.copy(source, target)
         await self._services.builds.fork(account, source, target)
         return self._answer(target)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from copr_operator.kube import paths
 from tests.unit.frontend.replicas import Replica, Server, person
 
 
@@ -31,3 +32,50 @@ async def test_only_owners_and_administrators_delete_a_project_although_others_m
     if status == 403:
         assert answer.json() == {"error": "Only owners may delete their projects."}
     assert bool(server.of("coprprojects")) is (status == 403)
+
+
+async def forkable(server: Server) -> tuple[Replica, tuple[str, str]]:
+    """alice/demo has a package with credentials, and a build of it that has succeeded."""
+    site, alice = Replica(server), await person(server, "alice")
+    await site.made("alice", alice, contact="alice@example.com", auto_prune=False, description="x")
+    await site.defined(alice)
+    (definition,) = server.of("coprpackages")
+    credentials = {"spec": {"source": {"scm": {"credentialsSecret": "alices"}}}}
+    await server.patch(f"{paths.copr('coprpackages', 'copr-alice')}/{definition['metadata']['name']}", credentials)
+    body = {"ownername": "alice", "projectname": "demo", "package_name": "hello"}
+    assert (await site.post("/api_3/package/build", json=body, auth=alice)).status_code == 200
+    server.finish()
+    return site, alice
+
+
+@pytest.mark.parametrize(("owner", "kept"), [("alice", {"credentialsSecret": "alices"}), ("bob", {})])
+async def test_a_fork_by_somebody_else_leaves_the_origin_s_credentials_behind(owner: str, kept: dict[str, str]) -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    asking = alice if owner == "alice" else await person(server, "bob")
+    answer = await site.post("/api_3/project/fork/alice/demo", json={"name": "f", "ownername": owner}, auth=asking)
+    assert answer.status_code == 200, answer.text
+    for plural in ("coprpackages", "coprbuilds"):
+        origin, fork = server.specs(plural)
+        assert origin["source"]["scm"]["credentialsSecret"] == "alices"
+        assert (fork["owner"], fork["source"]["scm"]["cloneURL"]) == (owner, "https://git.example/hello")
+        assert {name: value for name, value in fork["source"]["scm"].items() if name == "credentialsSecret"} == kept
+
+
+async def test_a_fork_does_not_take_over_what_is_its_origin_s_owner_s() -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    await site.post("/api_3/project/fork/alice/demo", json={"name": "f", "ownername": "alice"}, auth=alice)
+    origin, fork = server.specs("coprprojects")
+    assert origin["api"] == {"contact": "alice@example.com", "autoPrune": False}
+    assert (fork["description"], fork.get("api", {})) == ("x", {})
+    assert [spec["autoRebuild"] for spec in server.specs("coprpackages")] == [True, False]
+
+
+async def test_a_project_is_not_forked_into_itself() -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    body = {"name": "demo", "ownername": "alice", "confirm": True}
+    answer = await site.post("/api_3/project/fork/alice/demo", json=body, auth=alice)
+    assert (answer.status_code, answer.json()) == (400, {"error": "Source project should not be same as destination"})
+    assert len(server.of("coprbuilds")) == 1
