@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from copr_operator.core.observed import ProjectView
 from copr_operator.frontend import pages, present_project, repofile, tokens
-from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.errors import CoprError, LoginError
 from copr_operator.frontend.http import API, answer, path_number, query, route
 from copr_operator.frontend.metrics import CONTENT_TYPE
 from copr_operator.frontend.monitor import FIELDS, monitor
@@ -56,14 +56,16 @@ class GeneralRoutes:
         return answer({"name": account.name, "id": present_project.number(account.name)})
 
     async def api_token(self, request: Request) -> Response:
-        """A new token in place of the one that was used to ask for it."""
+        """A new token in place of the one that was used to ask for it, and that must still be there."""
         account = await self._services.auth.account(request)
         now = datetime.now(UTC)
         made = tokens.make(account.name, account.groups, admin=account.admin, now=now, days=self._settings.token_days)
         try:
-            await self._services.secrets.replace(tokens.secret_name(account.login), made.secret)
+            renewed = await self._services.secrets.renew(tokens.secret_name(account.login), made.secret)
         except ApiError as error:
             raise refused(error) from None
+        if not renewed:
+            raise LoginError(self._settings.frontend_url)
         expires = made.expires.strftime("%Y-%m-%d")
         return answer({"api_login": made.login, "api_token": made.token, "expiration": expires})
 

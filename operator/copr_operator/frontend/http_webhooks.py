@@ -63,8 +63,10 @@ class WebhookRoutes:
             )
         secret, manifest = webhooks.new_secret(project.uid, key)
         try:
-            await self._services.secrets.replace(webhooks.secret_name(project.uid), manifest)
+            await self._services.secrets.replace(manifest)
         except ApiError as error:
+            if error.conflict:
+                raise CoprError(409, "Somebody else gets a new secret at the same time; try again.") from None
             raise refused(error) from None
         return answer(
             {
@@ -152,7 +154,10 @@ class WebhookRoutes:
         return project, await self._check_secret(project, secret)
 
     async def _check_secret(self, project: ProjectView, secret: str) -> dict[str, Any] | None:
-        kept = await self._services.secrets.get(webhooks.secret_name(project.uid))
+        name = webhooks.secret_name(project.uid)
+        kept = await self._services.secrets.get(name)
+        if not webhooks.is_secret(kept, secret):
+            kept = await self._services.secrets.get(name, anew=True)  # another replica may just have made it
         if not webhooks.is_secret(kept, secret):
             raise CoprError(403, "This webhook is not valid")
         return kept
