@@ -24,12 +24,13 @@ class Definitions:
         self._cache = cache
 
     async def create(self, project: ProjectView, spec: PackageSpec) -> None:
-        """Raises CoprError 409 when the package is defined already."""
+        """Raises CoprError 409 when the package is defined already; that definition is known then."""
         manifest = _manifest(spec, {"name": object_name(project, spec.name)})
         try:
             obj = await self._kube.create(paths.copr("coprpackages", project.namespace), manifest)
         except ApiError as error:
             if error.conflict:
+                await self._read(paths.copr("coprpackages", project.namespace, object_name(project, spec.name)))
                 raise exists(project, spec.name) from None
             raise refused(error) from None
         self._cache.package_event("ADDED", obj)
@@ -37,7 +38,8 @@ class Definitions:
     async def change(self, record: PackageRecord, spec: PackageSpec) -> None:
         """Writes what differs, so that all else stays: metadata, and what only a newer version knows of the spec.
 
-        Raises CoprError 409 when somebody else has changed the definition since it was read.
+        Raises CoprError 409 when somebody else has changed the definition since it was read; what it is now is known
+        then.
         """
         patch = merge_patch(_dump(record.spec), _dump(spec))
         if not patch:
@@ -65,7 +67,10 @@ class Definitions:
             obj = await self._kube.find(path)
         except ApiError as error:
             raise refused(error) from None
-        return None if obj is None else package_record(obj)
+        if obj is None:
+            return None
+        self._cache.package_event("MODIFIED", obj)
+        return package_record(obj)
 
     async def delete(self, record: PackageRecord) -> None:
         """What is gone already is no error."""
@@ -85,7 +90,11 @@ class Definitions:
                 update |= {"build_on_change": False, "auto_rebuild": False}
                 if record.spec.source is not None:
                     update["source"] = source_for(target.spec.owner, source.spec.owner, record.spec.source)
-                await self.create(target, record.spec.model_copy(update=update))
+                try:
+                    await self.create(target, record.spec.model_copy(update=update))
+                except CoprError as error:
+                    if error.status != 409:  # it has it, from another replica
+                        raise
 
 
 def object_name(project: ProjectView, package: str) -> str:

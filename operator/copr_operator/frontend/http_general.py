@@ -76,14 +76,22 @@ class GeneralRoutes:
         project = await self._project(request, query(request, "ownername"), query(request, "projectname"))
         dirname = request.query_params.get("project_dirname") or project.spec.name
         builds = self._services.cache.of_project(project)
-        if dirname != project.spec.name and not any(record.dirname == dirname for record in builds):
+        if not self._has(project, dirname):
             name = f"{project.spec.owner}/{project.spec.name}"
             raise CoprError(404, f"Dirname '{dirname[:200]}' doesn't exist in '{name}' copr")
-        packages = monitor(builds, dirname, set(wanted), self._settings.results_url, self._settings.frontend_url)
+        chroots = {chroot.name for chroot in project.spec.chroots}
+        packages = monitor(
+            builds, dirname, chroots, set(wanted), self._settings.results_url, self._settings.frontend_url
+        )
         return answer({"output": "ok", "message": "Project monitor request successful", "packages": packages})
 
     async def _project(self, request: Request, owner: str, name: str) -> ProjectView:
         return await self._services.reader.project(owner, name, self._services.auth.viewer(request))
+
+    def _has(self, project: ProjectView, dirname: str) -> bool:
+        """Whether the project has that directory: its own, or one that builds have made."""
+        builds = self._services.cache.of_project(project)
+        return dirname == project.spec.name or any(record.dirname == dirname for record in builds)
 
     # -- repositories for dnf ----------------------------------------------------------------------------------------
 
@@ -91,6 +99,8 @@ class GeneralRoutes:
         """What `dnf copr enable` fetches."""
         owner, dirname = _owner(request), str(request.path_params["dirname"])
         project = await self._project(request, owner, dirname.partition(":")[0])
+        if not self._has(project, dirname):
+            raise CoprError(404, f"copr dir {owner}/{dirname[:200]} does not exist.")
         text = repofile.repo_file(
             project, dirname, str(request.path_params["release"]), request.query_params.get("arch"),
             self._settings.results_url, self._settings.frontend_url,

@@ -3,7 +3,7 @@
 import pytest
 
 from copr_operator.kube import paths
-from tests.unit.frontend.replicas import Replica, Server, person
+from tests.unit.frontend.replicas import F43, F44, Replica, Server, person
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,30 @@ async def test_a_project_is_not_forked_into_itself() -> None:
     answer = await site.post("/api_3/project/fork/alice/demo", json=body, auth=alice)
     assert (answer.status_code, answer.json()) == (400, {"error": "Source project should not be same as destination"})
     assert len(server.of("coprbuilds")) == 1
+
+
+async def test_a_directory_that_no_build_has_made_has_no_repo_file() -> None:
+    server = Server()
+    site, alice = Replica(server), await person(server, "alice")
+    await site.made("alice", alice)
+    body = {
+        "ownername": "alice",
+        "projectname": "demo",
+        "project_dirname": "demo:custom:x",
+        "pkgs": ["https://x/a.spec"],
+    }
+    assert (await site.get("/coprs/alice/demo/repo/fedora-43/x.repo")).status_code == 200
+    missing = await site.get("/coprs/alice/demo:custom:x/repo/fedora-43/x.repo")
+    assert (missing.status_code, missing.json()) == (404, {"error": "copr dir alice/demo:custom:x does not exist."})
+    assert (await site.post("/api_3/build/create/url", json=body, auth=alice)).status_code == 200
+    assert (await site.get("/coprs/alice/demo:custom:x/repo/fedora-43/x.repo")).status_code == 200
+
+
+async def test_monitor_shows_the_chroots_that_the_project_has_now() -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    url = "/api_3/monitor?ownername=alice&projectname=demo"
+    (package,) = (await site.get(url)).json()["packages"]
+    assert list(package["chroots"]) == [F43]
+    await site.put("/api_3/project/edit/alice/demo", json={"chroots": [F44]}, auth=alice)
+    assert (await site.get(url)).json()["packages"] == []
