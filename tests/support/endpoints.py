@@ -117,9 +117,9 @@ ENDPOINTS = (
     Endpoint("POST", "/webhooks/{forge}/{id}/{secret}/{package}", "secret",
              values={"forge": "github", "id": "{number}", "package": "{package}"}, body={}, headers=_PING, absent=403),
     Endpoint("POST", "/webhooks/custom/{id}/{secret}/{package}", "secret",
-             values={"id": "{number}", "package": "{package}"}, body={}, absent=403),
+             values={"id": "{number}", "package": "{package}"}, body={}),
     Endpoint("POST", "/webhooks/custom-dir/{owner}/{dirname}/{secret}/{package}", "secret",
-             values={"package": "{package}"}, body={}, absent=403),
+             values={"package": "{package}"}, body={}),
 )  # fmt: skip
 
 ALSO = {("POST", row.path): row for row in ENDPOINTS if row.method in ("PUT", "DELETE")} | {

@@ -20,7 +20,7 @@ class ProjectPermission(ApiModel):
     )
     builder: PermissionState = Field("nothing", description="approved: may submit and cancel builds.")
     admin: PermissionState = Field(
-        "nothing", description="approved: may also change and delete the project and its builds."
+        "nothing", description="approved: may also change the project, and delete its builds and packages."
     )
 
 

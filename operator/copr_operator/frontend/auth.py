@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 
 from copr_operator.frontend import tokens
+from copr_operator.frontend.allowance import Allowance
 from copr_operator.frontend.errors import CoprError, LoginError, unavailable
 from copr_operator.frontend.tokens import Account
 from copr_operator.frontend.viewer import Viewer
@@ -19,6 +20,8 @@ from copr_operator.kube.client import ApiError, KubeClient
 KEPT_SECONDS = 5.0
 """How long a token that was taken back, or made, may stay unnoticed."""
 MOST_KEPT = 4096
+ANEW, ANEW_SECONDS = 3, 1.0
+"""How often a Secret is read although it was read a moment ago."""
 MOST_FAILURES = 20
 FAILURE_SECONDS = 60.0
 
@@ -31,29 +34,47 @@ class Secrets:
         self._namespace = namespace
         self._clock = clock
         self._kept: dict[str, tuple[float, dict[str, Any] | None]] = {}
+        self._anew = Allowance(ANEW, ANEW_SECONDS, clock)
 
-    async def get(self, name: str) -> dict[str, Any] | None:
-        """None when there is none. Raises CoprError 503 when that can't be said now."""
+    async def get(self, name: str, *, anew: bool = False) -> dict[str, Any] | None:
+        """None when there is none. `anew`: as it is now, as often as that is allowed. Raises CoprError 503 when that
+        can't be said now."""
         at, secret = self._kept.get(name, (None, None))
-        if at is not None and self._clock() - at < KEPT_SECONDS:
+        if anew and not self._anew.spent(name):
+            self._anew.use(name)
+        elif at is not None and self._clock() - at < KEPT_SECONDS:
             return secret
         try:
             secret = await self._kube.find(paths.core("secrets", self._namespace, name))
         except ApiError as error:
             raise unavailable(f"The login can't be checked now: {error.reason}.") from None
-        _keep(self._kept, name, (self._clock(), secret))
+        self._kept.pop(name, None)
+        self._kept[name] = (self._clock(), secret)
+        while len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
         return secret
 
-    async def replace(self, old: str, manifest: dict[str, Any]) -> None:
-        """A new Secret in place of the one called `old`. Raises ApiError."""
-        new, collection = manifest["metadata"]["name"], paths.core("secrets", self._namespace)
-        if new == old:
-            await self._kube.delete(f"{collection}/{old}")
-        await self._kube.create(collection, manifest)
-        if new != old:
-            await self._kube.delete(f"{collection}/{old}")
-        for name in (old, new):
+    async def replace(self, manifest: dict[str, Any]) -> None:
+        """A new Secret in place of the one of its name. Raises ApiError: a conflict when another came in between."""
+        name, collection = manifest["metadata"]["name"], paths.core("secrets", self._namespace)
+        try:
+            await self._kube.delete(f"{collection}/{name}")
+            await self._kube.create(collection, manifest)
+        finally:
             self._kept.pop(name, None)
+
+    async def renew(self, old: str, manifest: dict[str, Any]) -> bool:
+        """A new Secret in place of the one called `old`; False, and none, when that was taken away, which this replica
+        may not know yet: only one of those who ask at once gets one. Raises ApiError."""
+        new, collection = manifest["metadata"]["name"], paths.core("secrets", self._namespace)
+        await self._kube.create(collection, manifest)
+        try:
+            replaced = await self._kube.delete(f"{collection}/{old}")
+        finally:
+            self._kept.pop(old, None)
+        if not replaced:
+            await self._kube.delete(f"{collection}/{new}")
+        return replaced
 
 
 class Authenticator:
@@ -62,20 +83,21 @@ class Authenticator:
     def __init__(self, secrets: Secrets, frontend_url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._secrets = secrets
         self._frontend_url = frontend_url
-        self._clock = clock
-        self._failures: dict[str, tuple[float, int]] = {}
+        self._failures = Allowance(MOST_FAILURES, FAILURE_SECONDS, clock)
+        """Wrong tokens of logins that exist. Others have nothing to guess."""
 
     async def account(self, request: Request) -> Account:
         """The account of a request that needs one."""
         login, token = self._credentials(request)
         if not tokens.is_login(login):
             raise LoginError(self._frontend_url)
-        self._check_failures(login)
+        if self._failures.spent(login):
+            raise CoprError(429, "Too many wrong tokens for this login.", {"Retry-After": f"{FAILURE_SECONDS:.0f}"})
         secret = await self._secrets.get(tokens.secret_name(login))
         account = tokens.account_of(secret, login, token, datetime.now(UTC))
         if account is None:
             if secret is not None:
-                self._failed(login)
+                self._failures.use(login)
             raise LoginError(self._frontend_url)
         return account
 
@@ -94,23 +116,3 @@ class Authenticator:
         if not colon:
             raise LoginError(self._frontend_url)
         return login, token
-
-    def _check_failures(self, login: str) -> None:
-        since, count = self._failures.get(login, (0.0, 0))
-        if count >= MOST_FAILURES and self._clock() - since < FAILURE_SECONDS:
-            raise CoprError(429, "Too many wrong tokens for this login.", {"Retry-After": f"{FAILURE_SECONDS:.0f}"})
-
-    def _failed(self, login: str) -> None:
-        """Counts wrong tokens of logins that exist. Others have nothing to guess."""
-        since, count = self._failures.get(login, (0.0, 0))
-        if self._clock() - since >= FAILURE_SECONDS:
-            since, count = self._clock(), 0
-        _keep(self._failures, login, (since, count + 1))
-
-
-def _keep(kept: dict[str, Any], key: str, value: Any) -> None:
-    """As the newest; the oldest go when there are too many."""
-    kept.pop(key, None)
-    kept[key] = value
-    while len(kept) > MOST_KEPT:
-        del kept[next(iter(kept))]

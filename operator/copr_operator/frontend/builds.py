@@ -52,7 +52,7 @@ class Builds:
         """One build for each source, all of them with their ids, or none at all.
 
         `account` None: nobody, a webhook. The same `idempotency_key` of the same account in the same project brings the
-        same builds again.
+        same builds again; of a webhook also when the package's source is another one by now.
         """
         batch = await self._batch(account, project, options)
         base = {**options.spec, **batch, **({"submitter": account.name} if account is not None else {})}
@@ -106,15 +106,15 @@ class Builds:
         except ApiError as error:
             if not error.conflict:
                 raise refused(error) from None
-            return await self._uid_of(metadata)
+            found = await self._find(metadata)
+            return None if found is None else str(found["metadata"]["uid"])
         return str(obj["metadata"]["uid"])
 
-    async def _uid_of(self, metadata: Mapping[str, Any]) -> str | None:
+    async def _find(self, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
         try:
-            found = await self._kube.find(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]))
+            return await self._kube.find(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]))
         except ApiError as error:
             raise refused(error) from None
-        return None if found is None else str(found["metadata"]["uid"])
 
     def _patience(self, builds: int) -> float:
         """Seconds that so many builds made together may take to get their ids."""
@@ -162,8 +162,8 @@ class Builds:
             return await self._kube.create(paths.copr("coprbuilds", namespace), _manifest(metadata, spec)), True
         except ApiError as error:
             if error.conflict:
-                held = await self._kube.find(paths.copr("coprbuilds", namespace, name))
-                if held is not None and _same_source(held["spec"], spec):
+                held = await self._find(metadata)
+                if held is not None and _same_request(held["spec"], spec):
                     return held, False
                 raise CoprError(409, "This Idempotency-Key was used for another build.") from None
             if error.not_found:
@@ -178,10 +178,7 @@ class Builds:
         record = await self._cache.wait(metadata["uid"], lambda _: True, patience)
         if record is None:
             # The watch may be what is late.
-            try:
-                now = await self._kube.find(paths.copr("coprbuilds", metadata["namespace"], metadata["name"]))
-            except ApiError as error:
-                raise refused(error) from None
+            now = await self._find(metadata)
             if now is not None and now["metadata"]["uid"] == metadata["uid"]:
                 self._cache.build_event("MODIFIED", now)
                 record = self._cache.by_uid(metadata["uid"])
@@ -332,13 +329,18 @@ def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str,
     return {"apiVersion": names.API_VERSION, "kind": "CoprBuild", "metadata": metadata, "spec": dict(spec)}
 
 
-def _same_source(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Compared as models: the API server has filled in defaults. A file that was sent again has another reference."""
+def _same_request(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Compared as models: the API server has filled in defaults. A file that was sent again has another reference.
+
+    Of a webhook only its payload is compared: the rest is the package's, which may have been edited meanwhile.
+    """
     one, other = (SourceSpec.model_validate(spec["source"]) for spec in (held, wanted))
-    for source in (one, other):
-        for file in (source.upload, source.custom.hook_payload if source.custom is not None else None):
-            if file is not None:
-                file.ref = ""
+    payloads = [source.custom.hook_payload for source in (one, other) if source.custom is not None]
+    if "submitter" not in wanted:
+        return len({payload.sha256 for payload in payloads if payload is not None}) < 2
+    for file in (one.upload, other.upload, *payloads):
+        if file is not None:
+            file.ref = ""
     return one == other
 
 

@@ -8,6 +8,7 @@ from copr_operator.core.observed import ProjectView
 from copr_operator.core.patch import merge_patch
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.forks import source_for
 from copr_operator.frontend.reader import refused
 from copr_operator.frontend.records import PackageRecord, package_record
 from copr_operator.kube import paths
@@ -23,12 +24,13 @@ class Definitions:
         self._cache = cache
 
     async def create(self, project: ProjectView, spec: PackageSpec) -> None:
-        """Raises CoprError 409 when the package is defined already."""
+        """Raises CoprError 409 when the package is defined already; that definition is known then."""
         manifest = _manifest(spec, {"name": object_name(project, spec.name)})
         try:
             obj = await self._kube.create(paths.copr("coprpackages", project.namespace), manifest)
         except ApiError as error:
             if error.conflict:
+                await self._read(paths.copr("coprpackages", project.namespace, object_name(project, spec.name)))
                 raise exists(project, spec.name) from None
             raise refused(error) from None
         self._cache.package_event("ADDED", obj)
@@ -36,7 +38,8 @@ class Definitions:
     async def change(self, record: PackageRecord, spec: PackageSpec) -> None:
         """Writes what differs, so that all else stays: metadata, and what only a newer version knows of the spec.
 
-        Raises CoprError 409 when somebody else has changed the definition since it was read.
+        Raises CoprError 409 when somebody else has changed the definition since it was read; what it is now is known
+        then.
         """
         patch = merge_patch(_dump(record.spec), _dump(spec))
         if not patch:
@@ -64,7 +67,10 @@ class Definitions:
             obj = await self._kube.find(path)
         except ApiError as error:
             raise refused(error) from None
-        return None if obj is None else package_record(obj)
+        if obj is None:
+            return None
+        self._cache.package_event("MODIFIED", obj)
+        return package_record(obj)
 
     async def delete(self, record: PackageRecord) -> None:
         """What is gone already is no error."""
@@ -76,12 +82,19 @@ class Definitions:
         self._cache.package_event("DELETED", {"metadata": {"uid": record.uid}})
 
     async def copy(self, source: ProjectView, target: ProjectView) -> None:
-        """Definitions that the target does not have yet. None of them is built by that."""
+        """Definitions that the target does not have yet. None is built by that, nor by webhooks (as in Copr)."""
         known = {record.spec.name for record in self._cache.packages_of(target)}
         for record in self._cache.packages_of(source):
             if record.spec.name not in known:
-                update = {"owner": target.spec.owner, "project": target.spec.name, "build_on_change": False}
-                await self.create(target, record.spec.model_copy(update=update))
+                update: dict[str, Any] = {"owner": target.spec.owner, "project": target.spec.name}
+                update |= {"build_on_change": False, "auto_rebuild": False}
+                if record.spec.source is not None:
+                    update["source"] = source_for(target.spec.owner, source.spec.owner, record.spec.source)
+                try:
+                    await self.create(target, record.spec.model_copy(update=update))
+                except CoprError as error:
+                    if error.status != 409:  # it has it, from another replica
+                        raise
 
 
 def object_name(project: ProjectView, package: str) -> str:

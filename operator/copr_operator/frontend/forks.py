@@ -42,6 +42,7 @@ def spec(
     (a rerun whose original is gone) the SRPM is it."""
     if source is None:
         source = SourceSpec(type="link", link=LinkSpec(url=package_url(record.view)))
+    source = source_for(target.spec.owner, record.owner, source)
     return {
         "owner": target.spec.owner,
         "project": target.spec.name,
@@ -51,3 +52,10 @@ def spec(
         "source": source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True),
         "forkedFrom": {"owner": record.owner, "projectDirname": record.dirname, "id": record.id},
     }
+
+
+def source_for(owner: str, origin: str, source: SourceSpec) -> SourceSpec:
+    """The source in a fork of `origin`'s project: somebody else may not clone with the origin's credentials."""
+    if source.scm is None or owner == origin:
+        return source
+    return source.model_copy(update={"scm": source.scm.model_copy(update={"credentials_secret": None})})

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from copr_operator.core.observed import ProjectView
 from copr_operator.frontend import pages, present_project, repofile, tokens
-from copr_operator.frontend.errors import CoprError
+from copr_operator.frontend.errors import CoprError, LoginError
 from copr_operator.frontend.http import API, answer, path_number, query, route
 from copr_operator.frontend.metrics import CONTENT_TYPE
 from copr_operator.frontend.monitor import FIELDS, monitor
@@ -56,14 +56,16 @@ class GeneralRoutes:
         return answer({"name": account.name, "id": present_project.number(account.name)})
 
     async def api_token(self, request: Request) -> Response:
-        """A new token in place of the one that was used to ask for it."""
+        """A new token in place of the one that was used to ask for it, and that must still be there."""
         account = await self._services.auth.account(request)
         now = datetime.now(UTC)
         made = tokens.make(account.name, account.groups, admin=account.admin, now=now, days=self._settings.token_days)
         try:
-            await self._services.secrets.replace(tokens.secret_name(account.login), made.secret)
+            renewed = await self._services.secrets.renew(tokens.secret_name(account.login), made.secret)
         except ApiError as error:
             raise refused(error) from None
+        if not renewed:
+            raise LoginError(self._settings.frontend_url)
         expires = made.expires.strftime("%Y-%m-%d")
         return answer({"api_login": made.login, "api_token": made.token, "expiration": expires})
 
@@ -74,14 +76,22 @@ class GeneralRoutes:
         project = await self._project(request, query(request, "ownername"), query(request, "projectname"))
         dirname = request.query_params.get("project_dirname") or project.spec.name
         builds = self._services.cache.of_project(project)
-        if dirname != project.spec.name and not any(record.dirname == dirname for record in builds):
+        if not self._has(project, dirname):
             name = f"{project.spec.owner}/{project.spec.name}"
             raise CoprError(404, f"Dirname '{dirname[:200]}' doesn't exist in '{name}' copr")
-        packages = monitor(builds, dirname, set(wanted), self._settings.results_url, self._settings.frontend_url)
+        chroots = {chroot.name for chroot in project.spec.chroots}
+        packages = monitor(
+            builds, dirname, chroots, set(wanted), self._settings.results_url, self._settings.frontend_url
+        )
         return answer({"output": "ok", "message": "Project monitor request successful", "packages": packages})
 
     async def _project(self, request: Request, owner: str, name: str) -> ProjectView:
         return await self._services.reader.project(owner, name, self._services.auth.viewer(request))
+
+    def _has(self, project: ProjectView, dirname: str) -> bool:
+        """Whether the project has that directory: its own, or one that builds have made."""
+        builds = self._services.cache.of_project(project)
+        return dirname == project.spec.name or any(record.dirname == dirname for record in builds)
 
     # -- repositories for dnf ----------------------------------------------------------------------------------------
 
@@ -89,6 +99,8 @@ class GeneralRoutes:
         """What `dnf copr enable` fetches."""
         owner, dirname = _owner(request), str(request.path_params["dirname"])
         project = await self._project(request, owner, dirname.partition(":")[0])
+        if not self._has(project, dirname):
+            raise CoprError(404, f"copr dir {owner}/{dirname[:200]} does not exist.")
         text = repofile.repo_file(
             project, dirname, str(request.path_params["release"]), request.query_params.get("arch"),
             self._settings.results_url, self._settings.frontend_url,

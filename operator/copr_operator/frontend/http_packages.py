@@ -94,14 +94,22 @@ class PackageRoutes:
         if package is None:
             text = f"Package {name[:100]} does not exists in copr {project.spec.owner}/{project.spec.name}."
             raise CoprError(404, text)
-        kind = str(request.path_params.get("source_type") or (package.source.type if package.source else "unset"))
-        await self._write(project, self._spec(project, package, kind, values), package)
+
+        def edited(package: Package) -> PackageSpec:
+            kind = str(request.path_params.get("source_type") or (package.source.type if package.source else "unset"))
+            return self._spec(project, package, kind, values)
+
+        await self._write(project, package, edited)
         return await self._shown(project, name)
 
     async def reset(self, request: Request) -> Response:
         project, package = await self._named(request, "You are not allowed to reset package `{}`.")
-        held = package.spec or PackageSpec(owner=project.spec.owner, project=project.spec.name, name=package.name)
-        await self._write(project, held.model_copy(update={"source": None}), package)
+
+        def emptied(package: Package) -> PackageSpec:
+            held = package.spec or PackageSpec(owner=project.spec.owner, project=project.spec.name, name=package.name)
+            return held.model_copy(update={"source": None})
+
+        await self._write(project, package, emptied)
         return await self._shown(project, package.name)
 
     async def delete(self, request: Request) -> Response:
@@ -201,7 +209,17 @@ class PackageRoutes:
             raise CoprError(400, f"Unsupported package source type {kind[:100]}")
         return kinds[kind]
 
-    async def _write(self, project: ProjectView, spec: PackageSpec, package: Package) -> None:
+    async def _write(self, project: ProjectView, package: Package, change: Callable[[Package], PackageSpec]) -> None:
+        """What `change` makes of the package; once more, of what it is now, when another replica was faster."""
+        try:
+            await self._write_once(project, package, change(package))
+        except CoprError as error:
+            if error.status != 409:
+                raise
+            package = await self._package(project, package.name)
+            await self._write_once(project, package, change(package))
+
+    async def _write_once(self, project: ProjectView, package: Package, spec: PackageSpec) -> None:
         if package.defined is None:
             await self._services.definitions.create(project, spec)
         else:

@@ -93,15 +93,16 @@ class ProjectRoutes:
         async with form(request, self._services.limits) as sent:
             fields = project_forms.fields_of(sent.fields)
         name = project_forms.new_name(fields)
+        exist_ok = request.query_params.get("exist_ok") == "True"
         existing = await self._reader.find_project(owner, name) if name is not None else None
         if existing is not None:
-            if request.query_params.get("exist_ok") == "True":
+            if exist_ok:
                 return self._answer(existing)
             raise name_taken(owner, existing.spec.name)
         if fields.flag("persistent") and not account.admin:
             raise CoprError(403, "Non-admin user cannot create persistent projects.")
         spec = project_forms.new_project(fields, owner, name or "", self._cache.active_chroots())
-        return self._answer(await self._projects.create(spec))
+        return self._answer(await self._projects.create(spec, exist_ok=exist_ok))
 
     async def edit(self, request: Request) -> Response:
         account = await self._services.auth.account(request)
@@ -136,6 +137,8 @@ class ProjectRoutes:
                 f"You are about to fork into existing project: {name}\n"
                 "Please use --confirm if you really want to do this",
             )
+        elif target.uid == source.uid:
+            raise CoprError(400, "Source project should not be same as destination")
         await self._services.definitions.copy(source, target)
         await self._services.builds.fork(account, source, target)
         return self._answer(target)

@@ -28,7 +28,6 @@ from copr_operator.frontend.services import Services
 from copr_operator.kube.client import ApiError
 
 MAX_EVENT = 8 * 1024**2
-MOST_BUILDS = 100
 _OPTIONS: Mapping[str, Any] = {"background": True}
 """Builds by webhooks give way to those that people wait for, as in Copr."""
 
@@ -63,8 +62,10 @@ class WebhookRoutes:
             )
         secret, manifest = webhooks.new_secret(project.uid, key)
         try:
-            await self._services.secrets.replace(webhooks.secret_name(project.uid), manifest)
+            await self._services.secrets.replace(manifest)
         except ApiError as error:
+            if error.conflict:
+                raise CoprError(409, "Somebody else gets a new secret at the same time; try again.") from None
             raise refused(error) from None
         return answer(
             {
@@ -74,7 +75,11 @@ class WebhookRoutes:
         )  # fmt: skip
 
     async def forge(self, request: Request) -> Response:
-        """The ids of the builds that the event brings; an event that is sent again brings the same builds."""
+        """The ids of the builds that the event brings; an event that is sent again brings the same builds.
+
+        One package that can't be built does not stop the others, unless it may be built later: then the forge hears of
+        a failure, so that it sends the event again.
+        """
         forge, secret = str(request.path_params["forge"]), str(request.path_params["secret"])
         if forge not in events.FORGES:
             raise CoprError(404, "There is no such webhook.")
@@ -93,10 +98,20 @@ class WebhookRoutes:
         if event is not None:
             name = request.path_params.get("package")
             packages = await self._services.reader.packages(project, name)
-            wanted = webhooks.concerned(packages.values(), event, name, self._services.sources)[:MOST_BUILDS]
+            wanted = webhooks.concerned(packages.values(), event, name, self._services.sources)
         delivery = webhooks.delivery(request.headers, event)
-        records = await asyncio.gather(*(self._rebuild(project, one, delivery) for one in wanted))
-        return answer({"builds": [record.id for record in records]})
+        found = await asyncio.gather(*(self._rebuild(project, one, delivery) for one in wanted), return_exceptions=True)
+        builds = [one.id for one in found if isinstance(one, BuildRecord)]
+        failed = {
+            one.package.name: error
+            for one, error in zip(wanted, found, strict=True)
+            if isinstance(error, BaseException)
+        }
+        later = [error for error in failed.values() if not isinstance(error, CoprError) or error.status == 503]
+        if later or (failed and not builds):
+            raise (later or list(failed.values()))[0]
+        texts = {name: str(error) for name, error in failed.items()}
+        return answer({"builds": builds, **({"failed": texts} if texts else {})})
 
     async def _rebuild(self, project: ProjectView, wanted: webhooks.Rebuild, delivery: str | None) -> BuildRecord:
         name = project.spec.name
@@ -105,18 +120,23 @@ class WebhookRoutes:
 
     async def custom(self, request: Request) -> Response:
         """Builds the named package from its own source; the answer is the build's id, for scripts."""
-        project, _ = await self._project(request, str(request.path_params["secret"]))
-        return await self._custom(request, project, project.spec.name)
+        project = self._numbered(request)
+        return await self._custom(request, project, project.spec.name if project is not None else "")
 
     async def custom_dir(self, request: Request) -> Response:
         owner, dirname = str(request.path_params["owner"]), str(request.path_params["dirname"])
         project = await self._services.reader.find_project(owner, dirname.partition(":")[0])
-        if project is None:
-            raise CoprError(403, "This webhook is not valid")
-        await self._check_secret(project, str(request.path_params["secret"]))
         return await self._custom(request, project, dirname)
 
-    async def _custom(self, request: Request, project: ProjectView, dirname: str) -> Response:
+    async def _custom(self, request: Request, project: ProjectView | None, dirname: str) -> Response:
+        """Errors are words for scripts, as in Copr."""
+        kept = None
+        if project is not None:
+            kept = await self._kept(project, str(request.path_params["secret"]))
+        if project is None or (kept is None and project.spec.private):
+            return PlainTextResponse("PROJECT_NOT_FOUND\n", 404)
+        if kept is None:
+            return PlainTextResponse("BAD_UUID\n", 403)
         data = await read_bytes(request, MAX_EVENT, self._services.limits.silence)
         if request.headers.get("x-github-event") == "ping":
             return PlainTextResponse("SKIPPED\n")
@@ -142,20 +162,27 @@ class WebhookRoutes:
         custom = source.custom.model_copy(update={"hook_payload": UploadSpec(ref=ref, sha256=sha256)})
         return source.model_copy(update={"custom": custom})
 
-    async def _project(self, request: Request, secret: str) -> tuple[ProjectView, dict[str, Any] | None]:
-        """By the number in the URL, and what is kept of its webhook. Raises CoprError 403, also when there is none."""
+    def _numbered(self, request: Request) -> ProjectView | None:
+        """By the number in the URL."""
         text = str(request.path_params["id"])
         known = text.isascii() and text.isdigit() and len(text) <= 18
-        project = self._services.cache.project_by_number(int(text)) if known else None
-        if project is None:
-            raise CoprError(403, "This webhook is not valid")
-        return project, await self._check_secret(project, secret)
+        return self._services.cache.project_by_number(int(text)) if known else None
 
-    async def _check_secret(self, project: ProjectView, secret: str) -> dict[str, Any] | None:
-        kept = await self._services.secrets.get(webhooks.secret_name(project.uid))
-        if not webhooks.is_secret(kept, secret):
+    async def _project(self, request: Request, secret: str) -> tuple[ProjectView, dict[str, Any]]:
+        """The project, and what is kept of its webhook. Raises CoprError 403, also when there is none."""
+        project = self._numbered(request)
+        kept = await self._kept(project, secret) if project is not None else None
+        if project is None or kept is None:
             raise CoprError(403, "This webhook is not valid")
-        return kept
+        return project, kept
+
+    async def _kept(self, project: ProjectView, secret: str) -> dict[str, Any] | None:
+        """What is kept of the project's webhook; None when its secret is another one."""
+        name = webhooks.secret_name(project.uid)
+        kept = await self._services.secrets.get(name)
+        if not webhooks.is_secret(kept, secret):
+            kept = await self._services.secrets.get(name, anew=True)  # another replica may just have made it
+        return kept if webhooks.is_secret(kept, secret) else None
 
     async def _build(
         self, project: ProjectView, package: Package, source: SourceSpec, key: str | None, dirname: str

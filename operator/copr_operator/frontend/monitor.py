@@ -1,6 +1,6 @@
 """`copr-cli monitor`: for each package the newest build of it in each chroot. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from copr_operator.core import names
 from copr_operator.frontend.present import STATUS_NUMBERS, Json
@@ -10,17 +10,22 @@ FIELDS = ("url_build_log", "url_backend_log", "url_build")
 
 
 def monitor(
-    builds: Sequence[BuildRecord], dirname: str, fields: set[str], results_url: str, frontend_url: str
+    builds: Sequence[BuildRecord],
+    dirname: str,
+    chroots: Collection[str],
+    fields: set[str],
+    results_url: str,
+    frontend_url: str,
 ) -> list[Json]:
-    """`builds`: of one project, oldest first. Builds whose package isn't known yet don't count."""
+    """`builds`: of one project, oldest first; `chroots`: those that it has now, others don't count. Nor do builds whose
+    package isn't known yet."""
     found: dict[str, dict[str, Json]] = {}
     for record in reversed(builds):
         if record.dirname != dirname or record.package is None:
             continue
-        chroots = found.setdefault(record.package, {})
         for name, state in record.chroots:
-            if name not in chroots:
-                chroots[name] = _entry(record, name, state, fields, results_url, frontend_url)
+            if name in chroots and name not in found.setdefault(record.package, {}):
+                found[record.package][name] = _entry(record, name, state, fields, results_url, frontend_url)
     return [{"name": package, "chroots": dict(sorted(found[package].items()))} for package in sorted(found)]
 
 

@@ -140,8 +140,10 @@ def edited_source(old: SourceSpec | None, new: Mapping[str, Any], given: Contain
 
 
 def allowed_chroots(enabled: Sequence[str], denylist: Sequence[str]) -> list[str]:
-    """The project's chroots without those that the package is not built in."""
-    return [name for name in enabled if not any(fnmatchcase(name, pattern) for pattern in denylist)]
+    """The project's chroots without those that the package is not built in. A list that leaves none is a mistake, and
+    counts for nothing, as in Copr."""
+    allowed = [name for name in enabled if not any(fnmatchcase(name, pattern) for pattern in denylist)]
+    return allowed or list(enabled)
 
 
 def build_options(project: ProjectView, package: Package, values: Mapping[str, Any]) -> BuildOptions:

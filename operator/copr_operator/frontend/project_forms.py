@@ -21,6 +21,7 @@ _CHROOT_CHOICES = {
     "isolation": ("unchanged", "default", "nspawn", "simple"),
 }
 STORAGE = ("backend", "pulp")
+_OWNERS = ("persistent", "autoPrune", "contact")
 
 
 def fields_of(values: Mapping[str, Any]) -> Fields:
@@ -60,10 +61,11 @@ def edited_project(fields: Fields, old: ProjectSpec, active: Collection[str]) ->
 
 
 def forked_project(old: ProjectSpec, owner: str, name: str) -> ProjectSpec:
-    """Somebody's own project with the settings of another. Who may do what in that one is not copied."""
+    """Somebody's own project with the settings of another, but for those that are of its owner (Copr's ProjectForking).
+    Who may do what in that one is not copied."""
     spec = {**dump(old), "owner": owner, "name": name}
     spec.pop("permissions", None)
-    spec["api"] = {key: value for key, value in spec.get("api", {}).items() if key != "persistent"}
+    spec["api"] = {key: value for key, value in spec.get("api", {}).items() if key not in _OWNERS}
     return _validated(spec)
 
 

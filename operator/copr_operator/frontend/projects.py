@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
+from copr_operator.api.common import TERMINAL
 from copr_operator.api.project import ProjectSpec
 from copr_operator.core import names
 from copr_operator.core.observed import ProjectView
@@ -44,8 +46,11 @@ class Projects:
 
     # -- create ------------------------------------------------------------------------------------------------------
 
-    async def create(self, spec: ProjectSpec) -> ProjectView:
-        """Raises CoprError 400 when the owner has such a project, 403 when the owner has no namespace."""
+    async def create(self, spec: ProjectSpec, *, exist_ok: bool = False) -> ProjectView:
+        """Raises CoprError 400 when the owner has such a project, 403 when the owner has no namespace.
+
+        `exist_ok`: the one that the owner has is as good, also when it is made at this very moment.
+        """
         namespace = self._namespace.format(owner=names.slug(spec.owner))
         if not self._reader.sees(namespace):
             raise CoprError(403, f"This frontend does not look after namespace {namespace}: ask the administrator.")
@@ -61,24 +66,26 @@ class Projects:
                     raise CoprError(403, text) from None
                 if not error.conflict:
                     raise refused(error) from None
-                name = await self._next_name(namespace, name, spec)
-                continue
+                held = await self._held(namespace, name)
+                if held is None:
+                    continue
+                if "deletionTimestamp" in held["metadata"]:
+                    # On its way out it keeps its object's name until its results are gone. All replicas try the same
+                    # names, so only one of those who race gets one.
+                    name = f"{_object_name(spec.owner, spec.name)}-{names.short_hash(held['metadata']['uid'], 8)}"
+                    continue
+                if not exist_ok or (held["spec"]["owner"], held["spec"]["name"]) != (spec.owner, spec.name):
+                    raise name_taken(spec.owner, spec.name) from None
+                obj = held
             self._cache.project_event("ADDED", obj)
             return project_view(obj)
         raise unavailable("Former projects of this name are still being removed; try again.")
 
-    async def _next_name(self, namespace: str, name: str, spec: ProjectSpec) -> str:
-        """The object's name to try when this one is taken: by a project on its way out, which keeps it until its
-        results are gone. All replicas try the same names, so only one of those who race gets one."""
+    async def _held(self, namespace: str, name: str) -> dict[str, Any] | None:
         try:
-            held = await self._kube.find(paths.copr("coprprojects", namespace, name))
+            return await self._kube.find(paths.copr("coprprojects", namespace, name))
         except ApiError as error:
             raise refused(error) from None
-        if held is None:
-            return name
-        if "deletionTimestamp" not in held["metadata"]:
-            raise name_taken(spec.owner, spec.name)
-        return f"{_object_name(spec.owner, spec.name)}-{names.short_hash(held['metadata']['uid'], 8)}"
 
     # -- change ------------------------------------------------------------------------------------------------------
 
@@ -127,18 +134,31 @@ class Projects:
 
         Raises CoprError 400 while builds run, 403.
         """
-        name = f"{project.spec.owner}/{project.spec.name}"
-        if not rights.can_edit(account, project.spec):
-            raise CoprError(403, f"You don't have permissions to delete project {name}.")
+        if not rights.can_delete(account, project.spec):
+            raise CoprError(403, "Only owners may delete their projects.")
         if project.spec.api_settings.persistent:
             raise CoprError(403, "This project is protected against deletion.")
-        if running := self._unfinished(project):
-            numbers = ", ".join(str(record.id) for record in running[:100])
-            raise CoprError(400, f"Build(s) {numbers} are still running.\n")
+        if running := await self._running(project):
+            raise CoprError(400, f"Build(s) {', '.join(running[:100])} are still running.\n")
         await self._builds.delete_records(self._cache.of_project(project))
         for record in self._cache.packages_of(project):
             await self._definitions.delete(record)
         await self._remove(project)
+
+    async def _running(self, project: ProjectView) -> list[str]:
+        """Ids of its builds that have not ended (the name of one that has none yet). Of the API server: the watch may
+        not have told yet of one that another replica has just made."""
+        wanted = [f"spec.owner={project.spec.owner}", f"spec.project={project.spec.name}"]
+        wanted += [f"status.state!={state}" for state in sorted(TERMINAL)]
+        try:
+            path = paths.copr("coprbuilds", project.namespace)
+            found = (await self._kube.get(path, {"fieldSelector": ",".join(wanted)})).get("items") or []
+        except ApiError as error:
+            raise refused(error) from None
+        for obj in found:
+            self._cache.build_event("MODIFIED", obj)
+        present = [obj for obj in found if "deletionTimestamp" not in obj["metadata"]]
+        return [str((obj.get("status") or {}).get("id") or obj["metadata"]["name"]) for obj in present]
 
     def _unfinished(self, project: ProjectView) -> list[BuildRecord]:
         return [record for record in self._cache.of_project(project) if not record.finished]

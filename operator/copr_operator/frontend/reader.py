@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from copr_operator.core.observed import ProjectView
+from copr_operator.frontend.allowance import Allowance
 from copr_operator.frontend.cache import Cache
 from copr_operator.frontend.errors import CoprError, no_build, no_project, unavailable
 from copr_operator.frontend.packages import Package, packages_of
@@ -18,9 +19,8 @@ from copr_operator.frontend.viewer import Viewer
 from copr_operator.kube import paths
 from copr_operator.kube.client import ApiError, KubeClient
 
-ABSENT_SECONDS = 1.0
-"""For how long the API server is not asked again for what it didn't have."""
-_MOST_ABSENT = 10000
+ABSENT, ABSENT_SECONDS = 3, 1.0
+"""How often the API server is asked again for what it didn't have: more than once, as it may be made meanwhile."""
 _NAME = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 """Of an owner or project: nothing else is ever asked for in a field selector."""
 
@@ -36,8 +36,7 @@ class Reader:
         self._kube = kube
         self._cache = cache
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
-        self._clock = clock
-        self._absent: dict[str, float] = {}
+        self._absent = Allowance(ABSENT, ABSENT_SECONDS, clock)
         self._at_once = asyncio.Semaphore(8)
 
     def sees(self, namespace: str) -> bool:
@@ -113,8 +112,8 @@ class Reader:
     async def _read_through(
         self, plural: str, selector: Mapping[str, str], apply: Callable[[str, Mapping[str, Any]], None]
     ) -> None:
-        key, now = f"{plural}?{sorted(selector.items())}", self._clock()
-        if now - self._absent.get(key, -ABSENT_SECONDS) < ABSENT_SECONDS:
+        key = f"{plural}?{sorted(selector.items())}"
+        if self._absent.spent(key):
             return
         try:
             async with self._at_once:
@@ -124,10 +123,7 @@ class Reader:
         for item in found:
             apply("MODIFIED", item)
         if not found:
-            self._absent.pop(key, None)
-            self._absent[key] = now
-            while len(self._absent) > _MOST_ABSENT:
-                del self._absent[next(iter(self._absent))]
+            self._absent.use(key)
 
 
 def refused(error: ApiError) -> CoprError:

@@ -18,10 +18,15 @@ def owns(account: Account, owner: str) -> bool:
 
 
 def can_edit(account: Account, project: ProjectSpec) -> bool:
-    """Change and delete the project and its builds."""
-    if account.admin or owns(account, project.owner):
+    """Change the project, and delete its builds and packages."""
+    if can_delete(account, project):
         return True
     return any(entry.user == account.name and entry.admin == APPROVED for entry in project.permissions)
+
+
+def can_delete(account: Account, project: ProjectSpec) -> bool:
+    """Delete the project itself: not everybody whom its owner lets change it."""
+    return account.admin or owns(account, project.owner)
 
 
 def can_read(account: Account | None, project: ProjectSpec) -> bool:

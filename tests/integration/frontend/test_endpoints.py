@@ -194,6 +194,9 @@ async def test_what_is_not_there_is_said_so(stage: Stage) -> None:
             missing = await stage.fill(row, NOTHING)
             answer = await stage.send(missing, stage.sender(row))
             assert answer.status_code == row.absent, (row.method, missing.path, answer.text)
+            if row.path.startswith("/webhooks/custom"):
+                assert answer.text == "PROJECT_NOT_FOUND\n", "scripts hear one word"
+                continue
             assert row.absent < 400 or is_error(answer), answer.text
 
 

@@ -182,7 +182,7 @@ def test_monitor_takes_the_newest_build_of_each_chroot() -> None:
         one(4, D12, state="failed", projectDirname="demo:pr:1"),
         record(build(5)),
     ]
-    seen = monitor(builds, "demo", {"url_build", "url_build_log"}, RESULTS, FRONTEND)
+    seen = monitor(builds, "demo", (D12, D13), {"url_build", "url_build_log"}, RESULTS, FRONTEND)
     assert [package["name"] for package in seen] == ["a", "hello"]
     assert {chroot: (entry["build_id"], entry["state"], entry["status"], entry["pkg_version"])
             for chroot, entry in seen[1]["chroots"].items()} == {
@@ -193,6 +193,8 @@ def test_monitor_takes_the_newest_build_of_each_chroot() -> None:
         "url_build_log": f"{RESULTS}/results/alice/demo/{D13}/00000003-a/builder-live.log",
     }  # fmt: skip
     assert seen[1]["chroots"][D12]["url_build_log"].endswith("/00000001-hello/builder-live.log.gz")
+    (left,) = monitor(builds, "demo", (D12,), set(), RESULTS, FRONTEND)
+    assert (left["name"], list(left["chroots"])) == ("hello", [D12]), "the project has no other chroot any more"
 
 
 def test_what_was_taken_over_is_forked() -> None:
@@ -204,7 +206,7 @@ def test_what_was_taken_over_is_forked() -> None:
     found = record(build(8, {**SUCCEEDED, "chroots": entries}, forkedFrom=origin))
     assert (found.state, found.finished) == ("forked", True)
     assert found.chroots == ((D12, "forked"), (D13, "skipped"))
-    (package,) = monitor([found], "demo", set(), RESULTS, FRONTEND)
+    (package,) = monitor([found], "demo", (D12, D13), set(), RESULTS, FRONTEND)
     assert package["chroots"][D12]["status"] == 8
     waiting = record(build(9, forkedFrom=origin))
     assert (waiting.state, waiting.finished) == ("pending", False)

@@ -1,0 +1,108 @@
+"""What the whole frontend answers, before an API server in memory."""
+
+import pytest
+
+from copr_operator.kube import paths
+from tests.unit.frontend.replicas import F43, F44, Replica, Server, person
+
+
+@pytest.mark.parametrize(
+    ("owner", "who", "groups", "admin", "status"),
+    [
+        ("alice", "alice", (), False, 200),
+        ("alice", "root", (), True, 200),
+        ("alice", "helper", (), False, 403),
+        ("@copr", "alice", ("copr",), False, 200),
+        ("@copr", "helper", (), False, 403),
+    ],
+)
+async def test_only_owners_and_administrators_delete_a_project_although_others_may_change_it(
+    owner: str, who: str, groups: tuple[str, ...], admin: bool, status: int
+) -> None:
+    server = Server()
+    site, alice = Replica(server), await person(server, "alice", "copr")
+    await site.made(owner, alice)
+    helper = {"helper": {"admin": "approved"}}
+    assert (await site.put(f"/api_3/project/permissions/set/{owner}/demo", json=helper, auth=alice)).status_code == 200
+    asking = await person(server, who, *groups, admin=admin)
+    edited = await site.put(f"/api_3/project/edit/{owner}/demo", json={"description": "x"}, auth=asking)
+    assert edited.status_code == 200
+    answer = await site.request("DELETE", f"/api_3/project/delete/{owner}/demo", json={"verify": True}, auth=asking)
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json() == {"error": "Only owners may delete their projects."}
+    assert bool(server.of("coprprojects")) is (status == 403)
+
+
+async def forkable(server: Server) -> tuple[Replica, tuple[str, str]]:
+    """alice/demo has a package with credentials, and a build of it that has succeeded."""
+    site, alice = Replica(server), await person(server, "alice")
+    await site.made("alice", alice, contact="alice@example.com", auto_prune=False, description="x")
+    await site.defined(alice)
+    (definition,) = server.of("coprpackages")
+    credentials = {"spec": {"source": {"scm": {"credentialsSecret": "alices"}}}}
+    await server.patch(f"{paths.copr('coprpackages', 'copr-alice')}/{definition['metadata']['name']}", credentials)
+    body = {"ownername": "alice", "projectname": "demo", "package_name": "hello"}
+    assert (await site.post("/api_3/package/build", json=body, auth=alice)).status_code == 200
+    server.finish()
+    return site, alice
+
+
+@pytest.mark.parametrize(("owner", "kept"), [("alice", {"credentialsSecret": "alices"}), ("bob", {})])
+async def test_a_fork_by_somebody_else_leaves_the_origin_s_credentials_behind(owner: str, kept: dict[str, str]) -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    asking = alice if owner == "alice" else await person(server, "bob")
+    answer = await site.post("/api_3/project/fork/alice/demo", json={"name": "f", "ownername": owner}, auth=asking)
+    assert answer.status_code == 200, answer.text
+    for plural in ("coprpackages", "coprbuilds"):
+        origin, fork = server.specs(plural)
+        assert origin["source"]["scm"]["credentialsSecret"] == "alices"
+        assert (fork["owner"], fork["source"]["scm"]["cloneURL"]) == (owner, "https://git.example/hello")
+        assert {name: value for name, value in fork["source"]["scm"].items() if name == "credentialsSecret"} == kept
+
+
+async def test_a_fork_does_not_take_over_what_is_its_origin_s_owner_s() -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    await site.post("/api_3/project/fork/alice/demo", json={"name": "f", "ownername": "alice"}, auth=alice)
+    origin, fork = server.specs("coprprojects")
+    assert origin["api"] == {"contact": "alice@example.com", "autoPrune": False}
+    assert (fork["description"], fork.get("api", {})) == ("x", {})
+    assert [spec["autoRebuild"] for spec in server.specs("coprpackages")] == [True, False]
+
+
+async def test_a_project_is_not_forked_into_itself() -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    body = {"name": "demo", "ownername": "alice", "confirm": True}
+    answer = await site.post("/api_3/project/fork/alice/demo", json=body, auth=alice)
+    assert (answer.status_code, answer.json()) == (400, {"error": "Source project should not be same as destination"})
+    assert len(server.of("coprbuilds")) == 1
+
+
+async def test_a_directory_that_no_build_has_made_has_no_repo_file() -> None:
+    server = Server()
+    site, alice = Replica(server), await person(server, "alice")
+    await site.made("alice", alice)
+    body = {
+        "ownername": "alice",
+        "projectname": "demo",
+        "project_dirname": "demo:custom:x",
+        "pkgs": ["https://x/a.spec"],
+    }
+    assert (await site.get("/coprs/alice/demo/repo/fedora-43/x.repo")).status_code == 200
+    missing = await site.get("/coprs/alice/demo:custom:x/repo/fedora-43/x.repo")
+    assert (missing.status_code, missing.json()) == (404, {"error": "copr dir alice/demo:custom:x does not exist."})
+    assert (await site.post("/api_3/build/create/url", json=body, auth=alice)).status_code == 200
+    assert (await site.get("/coprs/alice/demo:custom:x/repo/fedora-43/x.repo")).status_code == 200
+
+
+async def test_monitor_shows_the_chroots_that_the_project_has_now() -> None:
+    server = Server()
+    site, alice = await forkable(server)
+    url = "/api_3/monitor?ownername=alice&projectname=demo"
+    (package,) = (await site.get(url)).json()["packages"]
+    assert list(package["chroots"]) == [F43]
+    await site.put("/api_3/project/edit/alice/demo", json={"chroots": [F44]}, auth=alice)
+    assert (await site.get(url)).json()["packages"] == []
