@@ -185,8 +185,8 @@ class Refusal:
 
     def again(self, first: int) -> datetime:
         """When to try or ask again, `first` seconds after the first time: what stays so is tried less often, since each
-        try costs the API server as much as the first. A Job is made by that try only, so twice that is the most; a Job's
-        pod comes without it, and only the words would be late."""
+        try costs the API server as much as the first. A Job is made by that try only, so twice that is the most; a
+        Job's pod comes without it, and only the words would be late."""
         return self.at + timedelta(seconds=first * min(2 ** (self.times - 1), 2 if self.of_job else 10))
 
     @property

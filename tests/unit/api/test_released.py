@@ -23,9 +23,10 @@ REVIEWED = (
     "v1alpha1.spec.source.link.url: new rule self.matches(r'^[a-z+]+://",
     "v1alpha1.spec.source.scm.cloneURL: new rule self.matches(r'^[a-z+]+://",
 )
-"""What is said of changes that were looked at, and take nothing away. Repositories may have a query. The new rule for URLs refuses what no build could ever
-be made of; the models admit it still, so that an object that has one is read, and its build fails with a reason; and
-the API server lets such an object be changed elsewhere (CRDValidationRatcheting)."""
+"""What is said of changes that were looked at, and take nothing away. Repositories may have a query. The new rule
+for URLs refuses what no build could ever be made of; the models admit it still, so that an object that has one
+is read, and its build fails with a reason; and the API server lets such an object be changed elsewhere
+(CRDValidationRatcheting)."""
 
 OLD: dict[str, Any] = {
     "spec": {
