@@ -9,6 +9,8 @@ from copr_operator.api.common import ATOMIC, ApiModel, HttpUrl, RepoUrl
 PermissionState = Literal["nothing", "request", "approved"]
 Bootstrap = Literal["default", "on", "off", "image"]
 Isolation = Literal["default", "nspawn", "simple"]
+MAX_PRIORITY = 2**31 - 1
+"""As large as Copr's database, and dnf, take it: one above 99 comes after all that have none."""
 Line = r"^[^\x00-\x1f\x7f]*$"
 
 
@@ -39,7 +41,9 @@ class ProjectApiSettings(ApiModel):
     )
     multilib: bool = Field(False, description="Kept only.")
     module_hotfixes: bool = Field(False, description="module_hotfixes=1 in the .repo file.")
-    repo_priority: Annotated[int, Field(ge=1, le=99)] | None = Field(None, description="priority in the .repo file.")
+    repo_priority: Annotated[int, Field(ge=1, le=MAX_PRIORITY)] | None = Field(
+        None, description="priority in the .repo file; repositories without one have 99."
+    )
     runtime_dependencies: Annotated[list[RepoUrl], Field(max_length=32, json_schema_extra=ATOMIC)] = Field(
         default_factory=list, description="Repositories that the .repo file brings along."
     )

@@ -119,6 +119,8 @@ class BuildRoutes:
         rows = [present.build_chroot_json(view, chroot, self._results_url) for chroot in view.status.chroots]
         if page.order != "id":
             rows = page.sort(rows, lambda row: (row[page.order] is None, row[page.order]))
+        elif page.order_type == "DESC":
+            rows.reverse()
         return answer({"items": list(page.cut(rows)), "meta": page.meta})
 
     async def chroot_built_packages(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from copr_operator.api.project import ProjectChroot, ProjectSpec
+from copr_operator.api.project_settings import MAX_PRIORITY
 from copr_operator.frontend.errors import CoprError, form_error
 from copr_operator.frontend.fields import REQUIRED, Fields
 
@@ -47,7 +48,8 @@ def new_project(fields: Fields, owner: str, name: str, active: Collection[str]) 
     if persistent and changes["api"].get("deleteAfterDays"):
         fields.problem("delete_after_days", "'delete after' can not be combined with persistent")
     fields.check()
-    changes["api"] = {**changes["api"], "persistent": persistent}
+    # As in Copr, whose form has another default than its table: here that of projects made with kubectl.
+    changes["api"] = {"appstream": False, **changes["api"], "persistent": persistent}
     return _validated({"owner": owner, "name": name, **changes})
 
 
@@ -107,7 +109,7 @@ def _api_settings(fields: Fields) -> dict[str, Any]:
             settings[name] = choice
     if (days := fields.number("delete_after_days", -1, 720)) is not None:
         settings["deleteAfterDays"] = None if days == -1 else days  # -1: never, as in Copr
-    if (priority := fields.number("repo_priority", 1, 99)) is not None:
+    if (priority := fields.number("repo_priority", 1, MAX_PRIORITY)) is not None:
         settings["repoPriority"] = priority
     for name in ("runtime_dependencies", "packit_forge_projects_allowed"):
         if (words := fields.words(name, most=64)) is not None:

@@ -137,8 +137,10 @@ PROJECTS: tuple[Case, ...] = (
         "a b",
         at="permissions[0].user",
     ),
-    project("api settings are kept", api={"homepage": "https://x.example/", "repoPriority": 9, "unlistedOnHp": True}),
-    project("api.repoPriority is too large", "spec.api.repoPriority in body should be less", api={"repoPriority": 100}),
+    project("api settings are kept", api={"homepage": "https://x.example/", "repoPriority": 100, "unlistedOnHp": True}),
+    project(
+        "api.repoPriority is too large", "spec.api.repoPriority in body should be less", api={"repoPriority": 2**31}
+    ),
     project("api.contact has lines", "spec.api.contact in body should match", api={"contact": "a\nb"}),
     project("a chroot has api settings", **_entry(api={"additionalModules": ["!x:1"], "isolation": "simple"})),
     project("a chroot's api.isolation is unknown", "Unsupported value", **_entry(api={"isolation": "x"})),

@@ -4,6 +4,7 @@ import pytest
 
 from copr_operator.kube import paths
 from tests.unit.frontend.replicas import F43, F44, Replica, Server, person
+from tests.unit.frontend.test_definitions import merged
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,8 @@ async def test_a_fork_does_not_take_over_what_is_its_origin_s_owner_s() -> None:
     site, alice = await forkable(server)
     await site.post("/api_3/project/fork/alice/demo", json={"name": "f", "ownername": "alice"}, auth=alice)
     origin, fork = server.specs("coprprojects")
-    assert origin["api"] == {"contact": "alice@example.com", "autoPrune": False}
-    assert (fork["description"], fork.get("api", {})) == ("x", {})
+    assert origin["api"] == {"contact": "alice@example.com", "autoPrune": False, "appstream": False}
+    assert (fork["description"], fork.get("api", {})) == ("x", {"appstream": False})
     assert [spec["autoRebuild"] for spec in server.specs("coprpackages")] == [True, False]
 
 
@@ -106,3 +107,23 @@ async def test_monitor_shows_the_chroots_that_the_project_has_now() -> None:
     assert list(package["chroots"]) == [F43]
     await site.put("/api_3/project/edit/alice/demo", json={"chroots": [F44]}, auth=alice)
     assert (await site.get(url)).json()["packages"] == []
+
+
+async def test_chroots_of_a_build_are_listed_in_the_order_that_was_asked_for() -> None:
+    server = Server()
+    site, alice = Replica(server), await person(server, "alice")
+    await site.made("alice", alice)
+    body = {"ownername": "alice", "projectname": "demo", "gem_name": "x"}
+    assert (await site.post("/api_3/build/create/rubygems", json=body, auth=alice)).status_code == 200
+    (build,) = server.of("coprbuilds")
+    chroots = [{"name": F44, "state": "pending"}, {"name": F43, "state": "pending"}]
+    changed = {"metadata": {"resourceVersion": "1000"}, "status": {"chroots": chroots}}
+    site.services.cache.build_event("MODIFIED", merged(build, changed))
+    for query, names in (
+        ({}, [F44, F43]),
+        ({"order": "id", "order_type": "DESC"}, [F43, F44]),
+        ({"order_type": "DESC", "limit": "1"}, [F43]),
+        ({"order": "name"}, [F43, F44]),
+    ):
+        answer = await site.get("/api_3/build-chroot/list", params={"build_id": "1", **query})
+        assert [chroot["name"] for chroot in answer.json()["items"]] == names, query

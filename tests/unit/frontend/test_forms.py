@@ -104,7 +104,7 @@ def edited(old: ProjectSpec, **values: Any) -> ProjectSpec:
     return project_forms.edited_project(project_forms.fields_of(values), old, [D12, D13])
 
 
-def test_a_new_project_has_what_was_given_and_nothing_else() -> None:
+def test_a_new_project_has_what_was_given_and_the_defaults_of_copr_s_form() -> None:
     values = {"chroots": [D13], "description": None, "bootstrap": "default", "additional_repos": ["https://x/y"]}
     spec = project_forms.new_project(project_forms.fields_of(values), "alice", "demo", [D12, D13])
     assert project_forms.dump(spec) == {
@@ -112,8 +112,15 @@ def test_a_new_project_has_what_was_given_and_nothing_else() -> None:
         "name": "demo",
         "chroots": [{"name": D13}],
         "additionalRepos": ["https://x/y"],
-        "api": {},
+        "api": {"appstream": False},
     }
+
+
+def test_a_priority_may_be_lower_than_that_of_repositories_without_one() -> None:
+    assert edited(PROJECT, repo_priority="150").api_settings.repo_priority == 150
+    for priority in (0, 2**31):
+        with pytest.raises(CoprError, match="repo_priority: Number must be between 1 and 2147483647"):
+            edited(PROJECT, repo_priority=priority)
 
 
 SETTINGS = {
