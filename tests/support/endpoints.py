@@ -65,6 +65,7 @@ ENDPOINTS = (
     _api("GET", "/build-chroot/list", query=_BUILD, absent=200),
     _api("GET", "/build-chroot/list/{build_id}", absent=200),
     _api("GET", "/build-chroot/build-config", query=_CHROOT_OF),
+    _api("GET", "/build-chroot/build-config/{build_id}/{chrootname}"),
     _api("GET", "/build-chroot/built-packages", query=_CHROOT_OF),
     # projects
     _api("GET", "/project", query=PROJECT), _api("GET", "/project/list", absent=None),

@@ -10,6 +10,7 @@ from typing import Any
 
 from copr_operator.api.sources import SourceSpec
 from copr_operator.core import names
+from copr_operator.core.batches import is_linked
 from copr_operator.core.observed import ProjectView
 from copr_operator.frontend import forks, rights
 from copr_operator.frontend.build_forms import BuildOptions, checked
@@ -54,7 +55,7 @@ class Builds:
         `account` None: nobody, a webhook. The same `idempotency_key` of the same account in the same project brings the
         same builds again; of a webhook also when the package's source is another one by now.
         """
-        batch = await self._batch(account, project, options)
+        batch = await self.batch(account, project, options)
         base = {**options.spec, **batch, **({"submitter": account.name} if account is not None else {})}
         specs = [checked({**base, "source": source}) for source in sources]
         made: list[tuple[dict[str, Any], bool]] = []
@@ -120,7 +121,7 @@ class Builds:
         """Seconds that so many builds made together may take to get their ids."""
         return self._id_timeout * (1 + builds // AT_ONCE)
 
-    async def _batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
+    async def batch(self, account: Account | None, project: ProjectView, options: BuildOptions) -> dict[str, str]:
         """`afterBuild` or `withBuild`: names of builds of the same namespace (5.6). Raises CoprError 400.
 
         A batch is joined by its leader's name: batches to which one build after the other is added stay flat.
@@ -141,16 +142,16 @@ class Builds:
             if target.namespace != project.namespace:
                 text = f"Build {build_id} is in another namespace than this project"
                 raise build_form_error({field: [text]})
-            if member == "withBuild" and target.finished:
+            # One that has ended may be of a batch that has not, and so long can be joined.
+            if member == "withBuild" and not self._cache.batch_runs(target.namespace, target.leader):
                 raise build_form_error({field: [f"Build {build_id} is already finished"]})
-            spec = target.view.spec
             # Anyone may wait for a batch that is there, and whoever makes or changes one must have a right to.
-            batched = spec.with_build is not None or spec.after_build is not None
+            batched = is_linked(target.view)
             if member == "withBuild" or not batched:
                 owner = await self._reader.project_of(target)
                 if not _may(account, owner, rights.can_build):
                     raise build_form_error({field: [_no_batch_right(account, target, batched=batched)]})
-            batch[member] = spec.with_build or target.name if member == "withBuild" else target.name
+            batch[member] = target.leader if member == "withBuild" else target.name
         return batch
 
     async def _create(

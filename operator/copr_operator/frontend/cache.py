@@ -103,6 +103,11 @@ class Cache:
         ids = self._of_project.get((project.namespace, project.spec.owner, project.spec.name), ())
         return [self.builds[build_id] for build_id in ids]
 
+    def batch_runs(self, namespace: str, leader: str) -> bool:
+        """Whether any build of the batch that began with `leader` has not ended."""
+        builds = self.builds.values()
+        return any(not b.finished and b.leader == leader and b.namespace == namespace for b in builds)
+
     def newest(self, project: ProjectView, offset: int, limit: int | None) -> list[BuildRecord]:
         """A page of a project's builds, newest first, at the cost of that page."""
         ids = self._of_project.get((project.namespace, project.spec.owner, project.spec.name), [])

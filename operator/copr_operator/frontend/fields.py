@@ -1,8 +1,8 @@
 """Reading the fields of a request as leniently as Copr's forms do (contract 1.4). Pure.
 
 Nulls are fields that were not given. Numbers may come as strings, lists as strings of words and strings as lists of
-one; a boolean's false values are false, "false" and "" (Copr's FALSE_VALUES: anything else, "0" and "False" included,
-is true).
+one; a boolean's false values are false, "false" and "" (Copr's FALSE_VALUES, which 0 equals: anything else, "0" and
+"False" included, is true).
 """
 
 import re
@@ -107,7 +107,7 @@ class Fields:
         if name not in self._values:
             return None
         value = self._values[name]
-        return not (isinstance(value, (bool, str)) and value in _FALSE)
+        return not (isinstance(value, (bool, int, float, str)) and value in _FALSE)
 
     def choice(self, name: str, choices: Iterable[str]) -> str | None:
         text = self.text(name)

@@ -46,6 +46,7 @@ class BuildRoutes:
             route(f"{API}/build-chroot/list", self.chroot_list),
             route(f"{API}/build-chroot/list/{{build_id}}", self.chroot_list),
             route(f"{API}/build-chroot/build-config", self.chroot_build_config),
+            route(f"{API}/build-chroot/build-config/{{build_id}}/{{chrootname}}", self.chroot_build_config),
             route(f"{API}/build-chroot/built-packages", self.chroot_built_packages),
             route(f"{API}/build-chroot", self.chroot),
             route(f"{API}/build-chroot/{{build_id}}/{{chrootname}}", self.chroot),

@@ -65,7 +65,7 @@ class CreateRoutes:
             project = await self._project(account, sent.fields)
             _require(account, project, "User '{user}' is not allowed to build in '{project}'")
             fields = Fields(sent.fields)
-            _options(fields, project)
+            await self._services.builds.batch(account, project, _options(fields, project))
         return answer({"message": "It should be safe to submit a build like this"})
 
     async def url(self, request: Request) -> Response:
@@ -92,6 +92,7 @@ class CreateRoutes:
                 fields.problem("pkgs", problem)
             options = _options(fields, project)
             _require(account, project)
+            await self._services.builds.batch(account, project, options)  # before a file is kept that nobody builds
             assert file is not None  # noqa: S101 (that would have been a problem)
             ref, sha256 = await self._services.backend.upload(project.namespace, file)
             source = build_forms.upload_source(ref, sha256)

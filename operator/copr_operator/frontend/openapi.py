@@ -172,6 +172,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "/build-chroot/list": Operation("BuildChroot[]", query=("build_id", *_PAGE)),
     "/build-chroot/list/{build_id}": Operation("BuildChroot[]", query=_PAGE),
     "/build-chroot/build-config": Operation(query=("build_id", "chrootname")),
+    "/build-chroot/build-config/{build_id}/{chrootname}": Operation(),
     "/build-chroot/built-packages": Operation(query=("build_id", "chrootname")),
     "/project": Operation("Project", query=_OF_PROJECT),
     "/project/list": Operation("Project[]", query=("ownername", *_PAGE)),

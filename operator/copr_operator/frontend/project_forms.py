@@ -111,10 +111,17 @@ def _api_settings(fields: Fields) -> dict[str, Any]:
         settings["deleteAfterDays"] = None if days == -1 else days  # -1: never, as in Copr
     if (priority := fields.number("repo_priority", 1, MAX_PRIORITY)) is not None:
         settings["repoPriority"] = priority
-    for name in ("runtime_dependencies", "packit_forge_projects_allowed"):
-        if (words := fields.words(name, most=64)) is not None:
-            settings[_camel(name)] = words
+    if (words := fields.words("runtime_dependencies", most=64)) is not None:
+        settings["runtimeDependencies"] = words
+    if (words := fields.words("packit_forge_projects_allowed", most=64)) is not None:
+        settings["packitForgeProjectsAllowed"] = [_forge_project(word) for word in words]
     return settings
+
+
+def _forge_project(text: str) -> str:
+    """`github.com/owner/name`, as Packit says it, of a URL (Copr's StripUrlSchemaListFilter)."""
+    scheme, separator, rest = text.partition("://")
+    return re.split("[?#]", rest)[0] if separator and scheme.isalpha() else text
 
 
 def _chroots(

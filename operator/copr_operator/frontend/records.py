@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from copr_operator.api.package import PackageSpec
+from copr_operator.core.batches import is_linked, known_links
 from copr_operator.core.observed import BuildView, ProjectView
 from copr_operator.core.views import build_view, project_view
 from copr_operator.frontend import present
@@ -29,6 +30,8 @@ class BuildRecord:
     owner: str
     project: str
     dirname: str
+    leader: str
+    """Name of the build that its batch began with, as far as that is known."""
     state: str
     """As the API shows it."""
     finished: bool
@@ -60,6 +63,7 @@ def build_record(obj: Mapping[str, Any], results_url: str) -> BuildRecord | None
         owner=sys.intern(view.spec.owner),
         project=sys.intern(view.spec.project),
         dirname=sys.intern(view.dirname),
+        leader=sys.intern(known_links(view).leader) if is_linked(view) else view.name,
         state=sys.intern(shown["state"]),
         finished=present.finished(view),
         package=sys.intern(package) if (package := shown["source_package"]["name"]) else None,

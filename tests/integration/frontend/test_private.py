@@ -29,6 +29,7 @@ READS = (
     "/api_3/build-chroot?build_id={id}&chrootname=" + CHROOT, "/api_3/build-chroot/{id}/" + CHROOT,
     "/api_3/build-chroot/list?build_id={id}", "/api_3/build-chroot/list/{id}",
     "/api_3/build-chroot/build-config?build_id={id}&chrootname=" + CHROOT,
+    "/api_3/build-chroot/build-config/{id}/" + CHROOT,
     "/api_3/build-chroot/built-packages?build_id={id}&chrootname=" + CHROOT,
     "/api_3/project?ownername=alice&projectname={project}", "/api_3/project/list?ownername=alice",
     "/api_3/project/list", "/api_3/project/search?query={project}",

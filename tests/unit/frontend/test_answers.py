@@ -1,7 +1,11 @@
 """What the whole frontend answers, before an API server in memory."""
 
+import json
+from typing import Any
+
 import pytest
 
+from copr_operator.frontend.body import SpooledFile
 from copr_operator.kube import paths
 from tests.unit.frontend.replicas import F43, F44, Replica, Server, person
 from tests.unit.frontend.test_definitions import merged
@@ -127,3 +131,35 @@ async def test_chroots_of_a_build_are_listed_in_the_order_that_was_asked_for() -
     ):
         answer = await site.get("/api_3/build-chroot/list", params={"build_id": "1", **query})
         assert [chroot["name"] for chroot in answer.json()["items"]] == names, query
+
+
+@pytest.mark.parametrize("option", ["after_build_id", "with_build_id"])
+async def test_a_build_that_can_not_be_linked_is_refused_before_its_file_is_sent_or_kept(option: str) -> None:
+    server = Server()
+    site, alice = Replica(server), await person(server, "alice")
+    await site.made("alice", alice)
+    fields = {"ownername": "alice", "projectname": "demo", option: 9999}
+    checked = await site.post("/api_3/build/check-before-build", json=fields, auth=alice)
+    kept: list[str] = []
+
+    async def upload(_namespace: str, file: SpooledFile) -> tuple[str, str]:
+        kept.append(file.filename)
+        return "r/x", file.sha256
+
+    site.services.backend.upload = upload  # type: ignore[assignment]
+    files: Any = {
+        "pkgs": ("x.src.rpm", b"x", "application/x-rpm"),
+        "json": (None, json.dumps(fields), "application/json"),
+    }
+    sent = await site.post("/api_3/build/create/upload", files=files, auth=alice)
+    assert (checked.status_code, sent.status_code, kept) == (400, 400, [])
+    assert "Build 9999 not found" in checked.json()["error"]
+    assert checked.json() == sent.json()
+
+
+async def test_the_build_configuration_of_a_chroot_is_found_under_both_its_addresses() -> None:
+    server = Server()
+    site, _ = await forkable(server)
+    old = await site.get(f"/api_3/build-chroot/build-config/1/{F43}")
+    new = await site.get(f"/api_3/build-chroot/build-config?build_id=1&chrootname={F43}")
+    assert (old.status_code, old.json()) == (200, new.json())

@@ -48,6 +48,12 @@ def test_batch_options_are_numbers_also_as_strings() -> None:
     assert build_forms.options(Fields({"with_build_id": 8}), PROJECT).with_build_id == 8
 
 
+def test_forge_projects_are_kept_as_packit_names_them() -> None:
+    fields = Fields({"packit_forge_projects_allowed": ["https://forge.example/a/b?x=y", "forge.example/c/*"]})
+    project = project_forms.edited_project(fields, PROJECT, ())
+    assert project.api_settings.packit_forge_projects_allowed == ["forge.example/a/b", "forge.example/c/*"]
+
+
 @pytest.mark.parametrize(("forge", "allowed"), [("forge.example/a/b", True), ("forge.example/c/b", False)])
 def test_packit_builds_for_those_whom_the_owner_allows(forge: str, allowed: bool) -> None:
     settings = {"packitForgeProjectsAllowed": ["forge.example/a/*"]}

@@ -39,8 +39,8 @@ def test_lists_may_be_strings_and_strings_lists(value: object, words: list[str] 
 
 @pytest.mark.parametrize(
     ("value", "flag"),
-    [(True, True), (False, False), ("false", False), ("", False), ("False", True), ("0", True), ("x", True), (0, True),
-     (None, None)],
+    [(True, True), (False, False), ("false", False), ("", False), ("False", True), ("0", True), ("x", True), (0, False),
+     (0.0, False), (1, True), (None, None)],
 )  # fmt: skip
 def test_booleans_are_read_as_copr_reads_them(value: object, flag: bool | None) -> None:
     assert Fields({"x": value}).flag("x") is flag

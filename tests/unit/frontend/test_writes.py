@@ -247,6 +247,29 @@ async def test_a_chain_of_builds_that_join_each_other_is_one_batch_with_one_lead
         assert record.view.spec.with_build == "b101", target
 
 
+async def test_a_batch_is_joined_by_the_name_that_the_controller_has_found_for_it() -> None:
+    world = World()
+    linked(world, {"withBuild": "gone", "status": {"batch": {"leader": "b7"}}})
+    options = BuildOptions({"owner": "alice", "project": "demo"}, with_build_id=101)
+    (record,) = await world.builds.create(ALICE, world.project, options, SOURCES[:1])
+    assert record.view.spec.with_build == "b7"
+
+
+@pytest.mark.parametrize("others", ["running", "succeeded"])
+async def test_a_batch_is_joined_as_long_as_one_of_its_builds_has_not_ended(others: str) -> None:
+    world = World()
+    linked(world, {}, {"withBuild": "b101"})
+    world.cache.build_event("MODIFIED", version(build(101, status={"state": "failed"}), 9))
+    world.cache.build_event("MODIFIED", version(build(102, status={"state": others}, withBuild="b101"), 9))
+    options = BuildOptions({"owner": "alice", "project": "demo"}, with_build_id=101)
+    if others == "running":
+        (record,) = await world.builds.create(ALICE, world.project, options, SOURCES[:1])
+        assert record.view.spec.with_build == "b101"
+    else:
+        with pytest.raises(CoprError, match="Build 101 is already finished"):
+            await world.builds.create(ALICE, world.project, options, SOURCES[:1])
+
+
 async def settle() -> None:
     """Everything that can go on has."""
     for _ in range(20):
