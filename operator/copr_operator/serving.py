@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers, and what of one more piece arrives with them. As in h11."""
+LINGER = 60.0
+"""Seconds in which a client must have sent the rest of a body that was answered early. Closed at once, it would see a
+broken connection in place of the answer."""
 
 
 class Http(HttpToolsProtocol):
@@ -23,6 +26,8 @@ class Http(HttpToolsProtocol):
 
     _head: int | None = None
     """Bytes so far of a head that is not whole."""
+    _lingering: asyncio.TimerHandle | None = None
+    """Runs while the rest of a body comes that nobody reads any more: uvicorn's own timer stops at its first byte."""
 
     def on_message_begin(self) -> None:
         self._head = 0
@@ -32,10 +37,32 @@ class Http(HttpToolsProtocol):
         self._head = None
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._no_lingering()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        early = self.cycle.response_complete and self.cycle.more_body
+        if early and not self.transport.is_closing():
+            self._lingering = self.loop.call_later(LINGER, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._no_lingering()
+        super().connection_lost(exc)
+
+    def _no_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+
     def data_received(self, data: bytes) -> None:
         began = self._head is not None
         super().data_received(data)
-        if self._head is None or self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._head is None:
+            self._await_next()
             return
         # The piece in which a head begins may hold the end of the request before it.
         self._head += len(data) if began else 0
@@ -43,6 +70,13 @@ class Http(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
             self.transport.write(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
             self.transport.close()
+
+    def _await_next(self) -> None:
+        """uvicorn takes its timer off for any byte: also for the end of a body that was answered, and an empty line."""
+        idle = self.cycle is not None and self.cycle.response_complete and self._lingering is None
+        if idle and self.timeout_keep_alive_task is None:
+            patience = self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(patience, self.timeout_keep_alive_handler)
 
 
 class _Server(uvicorn.Server):

@@ -13,12 +13,17 @@ from typing import Any
 import pytest
 import uvicorn
 
+from copr_operator import serving
 from copr_operator.backend.settings import BackendSettings
 from copr_operator.serving import MAX_HEAD, Http, Serving
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with what it was sent."""
+    """Answers with what it was sent; of /early nothing is read."""
+    if scope["path"] == "/early":
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+        return
     body, more = b"", True
     while more:
         message = await receive()
@@ -35,8 +40,9 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, http=Http, log_config=None, lifespan="off"))
+async def connection(**settings: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=Http, log_config=None, lifespan="off", **settings)
+    server = Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -94,6 +100,51 @@ async def test_a_head_within_the_limit_and_a_body_beyond_it_are_read() -> None:
     answer = await answered([*pieces, *([b"y" * 1000] * 300)], 300000)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"y" * 1000)
+
+
+EARLY = b"GET /early HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+
+
+async def test_a_client_that_was_answered_early_and_never_ends_its_body_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "LINGER", 0.05)
+    async with connection() as (reader, writer):
+        writer.write(EARLY)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+        writer.write(b"x")  # ends uvicorn's own timer
+        assert await reader.read() == b""
+
+
+async def test_a_client_that_was_answered_early_may_go_on_when_it_has_sent_its_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "LINGER", 3600.0)
+    async with connection() as (reader, writer):
+        writer.write(EARLY)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"x" * 1000 + HEAD + b"Content-Length: 1\r\n\r\nz")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert await reader.readexactly(1) == b"z"
+
+
+@pytest.mark.parametrize("rest", [b"x" * 1000, b"x" * 1000 + b"\r\n"], ids=["the body", "an empty line"])
+async def test_a_client_that_has_sent_a_body_that_was_answered_early_and_asks_nothing_more_is_left(rest: bytes) -> None:
+    async with connection(timeout_keep_alive=0.2) as (reader, writer):
+        writer.write(EARLY)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(rest)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_request_behind_a_body_that_was_answered_early_may_take_its_time() -> None:
+    async with connection(timeout_keep_alive=0.5) as (reader, writer):
+        writer.write(EARLY)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"x" * 1000 + HEAD + b"Content-Length: 1\r\n\r\n")
+        await asyncio.sleep(0.8)
+        writer.write(b"z")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_requests_that_follow_one_another_are_counted_apart() -> None:
