@@ -143,7 +143,7 @@ class Builds:
                 text = f"Build {build_id} is in another namespace than this project"
                 raise build_form_error({field: [text]})
             # One that has ended may be of a batch that has not, and so long can be joined.
-            if member == "withBuild" and not self._cache.batch_runs(target.namespace, target.leader):
+            if member == "withBuild" and not self._cache.batch_runs(target):
                 raise build_form_error({field: [f"Build {build_id} is already finished"]})
             # Anyone may wait for a batch that is there, and whoever makes or changes one must have a right to.
             batched = is_linked(target.view)

@@ -103,10 +103,12 @@ class Cache:
         ids = self._of_project.get((project.namespace, project.spec.owner, project.spec.name), ())
         return [self.builds[build_id] for build_id in ids]
 
-    def batch_runs(self, namespace: str, leader: str) -> bool:
-        """Whether any build of the batch that began with `leader` has not ended."""
-        builds = self.builds.values()
-        return any(not b.finished and b.leader == leader and b.namespace == namespace for b in builds)
+    def batch_runs(self, build: BuildRecord) -> bool:
+        """Whether it has not ended, or another one of its batch has not."""
+        place = (build.namespace, build.leader)
+        return not build.finished or any(
+            not other.finished and (other.namespace, other.leader) == place for other in self.builds.values()
+        )
 
     def newest(self, project: ProjectView, offset: int, limit: int | None) -> list[BuildRecord]:
         """A page of a project's builds, newest first, at the cost of that page."""
