@@ -102,6 +102,17 @@ async def test_a_head_within_the_limit_and_a_body_beyond_it_are_read() -> None:
     assert answer.endswith(b"y" * 1000)
 
 
+async def left(reader: asyncio.StreamReader) -> None:
+    """The connection is closed without a word. On a slow machine the client may not have sent all by then."""
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def echoed(reader: asyncio.StreamReader) -> None:
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert await reader.readexactly(1) == b"z"
+
+
 EARLY = b"GET /early HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
 
 
@@ -113,7 +124,7 @@ async def test_a_client_that_was_answered_early_and_never_ends_its_body_is_left(
         writer.write(EARLY)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
         writer.write(b"x")  # ends uvicorn's own timer
-        assert await reader.read() == b""
+        await left(reader)
 
 
 async def test_a_client_that_was_answered_early_may_go_on_when_it_has_sent_its_body(
@@ -124,8 +135,7 @@ async def test_a_client_that_was_answered_early_may_go_on_when_it_has_sent_its_b
         writer.write(EARLY)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"x" * 1000 + HEAD + b"Content-Length: 1\r\n\r\nz")
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-        assert await reader.readexactly(1) == b"z"
+        await echoed(reader)
 
 
 @pytest.mark.parametrize("rest", [b"x" * 1000, b"x" * 1000 + b"\r\n"], ids=["the body", "an empty line"])
@@ -134,7 +144,7 @@ async def test_a_client_that_has_sent_a_body_that_was_answered_early_and_asks_no
         writer.write(EARLY)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(rest)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        await left(reader)
 
 
 async def test_a_request_behind_a_body_that_was_answered_early_may_take_its_time() -> None:
@@ -154,8 +164,7 @@ async def test_requests_that_follow_one_another_are_counted_apart() -> None:
             writer.write(one[:700])
             await asyncio.sleep(0)
             writer.write(one[700:])
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-            assert await reader.readexactly(1) == b"z"
+            await echoed(reader)
 
 
 @contextlib.asynccontextmanager

@@ -32,7 +32,7 @@ class Deadlines:
     """A backend that did not do what was asked is asked again after so long."""
     refusal_retry: int = 30
     """A Job that the API server refused is tried again, a Job without a pod is asked about again, after so long; then
-    after twice as long each time, up to ten times as long."""
+    less often (Refusal.again)."""
     retry_base: int = 10
     """First delay before an infrastructure failure is tried again; doubles each time."""
 
